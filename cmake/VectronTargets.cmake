@@ -1,0 +1,25 @@
+# vectron_library(<name> SOURCES a.cc ... DEPS x ... [PRIVATE_DEPS y ...])
+#   One library a folder; DEPS are the only edges by which folders may use each
+#   other (scripts/check-includes holds the includes to the same table).
+function(vectron_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_link_libraries(${name} PUBLIC vectron_flags ${ARG_DEPS} PRIVATE ${ARG_PRIVATE_DEPS})
+endfunction()
+
+# vectron_test(<name> SOURCES a_test.cc ... DEPS x ... [TIMEOUT s] [LABELS l ...])
+#   One GoogleTest program, one ctest entry.
+function(vectron_test name)
+  if(NOT VECTRON_BUILD_TESTS)
+    return()
+  endif()
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
+  target_link_libraries(${name} PRIVATE vectron_flags ${ARG_DEPS} GTest::gmock GTest::gtest GTest::gtest_main)
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "unit;${ARG_LABELS}")
+endfunction()

@@ -1,0 +1,137 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/collection.h"
+#include "common/error.h"
+
+namespace vectron::index {
+
+// The number of a vector's place in the index. Stable while the vector lives;
+// used again only after the vector was deleted, its links repaired, and every
+// search that could have seen it has ended.
+using Slot = uint32_t;
+inline constexpr Slot kNoSlot = ~Slot{0};
+
+struct IndexOptions {
+  uint32_t dimension = 0;
+  Metric metric = Metric::kL2;
+  Quantization quantization = Quantization::kSq8;
+  uint32_t m = 16;  // links a node above layer 0; 2m at layer 0
+  uint32_t ef_construction = 200;
+  uint64_t seed = 1;  // of the layer choice
+};
+
+struct Hit {
+  Slot slot = kNoSlot;
+  // Smaller is nearer, whatever the metric: l2: squared distance; cosine:
+  // 1 - similarity; dot: minus the inner product. Exact (of the f32 vectors).
+  float distance = 0;
+
+  bool operator==(const Hit&) const = default;
+};
+
+struct SearchOptions {
+  uint32_t k = 10;     // >= 1
+  uint32_t ef = 64;    // beam width; raised to k when below
+  bool exact = false;  // scan every vector instead of walking the graph
+  Deadline deadline = kNoDeadline;
+  // Only slots for which it returns true are results. Called many times, from
+  // the searching thread; must be cheap. Empty: all.
+  std::function<bool(Slot)> filter;
+};
+
+struct IndexStats {
+  uint64_t live_count = 0;     // put and not deleted
+  uint64_t deleted_count = 0;  // deleted, slot not yet reusable
+  uint64_t pending_count = 0;  // live, not yet linked: the tail that searches scan
+  uint64_t slot_count = 0;     // high-water mark of slots
+  uint64_t memory_bytes = 0;   // allocated by the index
+};
+
+// An HNSW graph (Malkov and Yashunin, "Efficient and robust approximate nearest
+// neighbor search using Hierarchical Navigable Small World graphs", TPAMI 2020)
+// over vectors of one dimension and metric, with an exactly searched tail.
+//
+// Put makes a vector visible to searches at once; LinkPending, called by
+// background threads, connects it to the graph. What is not linked yet is
+// scanned by every search, so a search sees all that was put before it began.
+//
+// Thread-safety: Put and Delete are called by one thread at a time (the apply
+// thread). Search, GetVector, LinkPending, Consolidate, WriteCheckpoint and Stats
+// may run on any number of threads, concurrently with each other and with
+// Put/Delete. Readers take no lock.
+//
+// A search concurrent with a replacement (Put of the new vector, then Delete of
+// the old one) sees the old slot or the new one or both, never neither.
+class VectorIndex {
+ public:
+  // INVALID_ARGUMENT for options out of range.
+  static StatusOr<std::unique_ptr<VectorIndex>> Create(const IndexOptions& options);
+
+  // Reads what WriteCheckpoint wrote. CORRUPTION for a torn or altered file,
+  // INCOMPATIBLE_FORMAT for another version, INVALID_ARGUMENT when dimension,
+  // metric, quantization or m differ from `options`.
+  static StatusOr<std::unique_ptr<VectorIndex>> Load(const IndexOptions& options,
+                                                     const std::string& path);
+
+  virtual ~VectorIndex() = default;
+
+  virtual const IndexOptions& options() const = 0;
+
+  // Stores `vector` (`dimension` finite floats; not all zero for cosine) in a free
+  // slot. INVALID_ARGUMENT for a vector that does not fit, RESOURCE_EXHAUSTED when
+  // out of slots.
+  virtual StatusOr<Slot> Put(std::span<const float> vector) = 0;
+
+  // Searches that begin afterwards do not return `slot`. It must be live.
+  virtual void Delete(Slot slot) = 0;
+
+  // Links up to `count_max` pending vectors and returns how many it did; 0 when
+  // nothing is pending (or all of it is being linked by other threads).
+  virtual size_t LinkPending(size_t count_max) = 0;
+
+  // Repairs links around deleted slots, a bounded piece of work at a time, and
+  // frees slots whose links are repaired. True if there was something to do.
+  virtual bool Consolidate() = 0;
+
+  // The up to k nearest live vectors, nearest first, ties by slot; fewer when the
+  // index holds (or the filter passes) fewer. INVALID_ARGUMENT for a query that
+  // does not fit, DEADLINE_EXCEEDED.
+  virtual StatusOr<std::vector<Hit>> Search(std::span<const float> query,
+                                            const SearchOptions& options) const = 0;
+
+  // The exact distance between `query` and a live slot, as in Hit.
+  virtual StatusOr<float> Distance(std::span<const float> query, Slot slot) const = 0;
+
+  // The floats that were put, bit for bit. NOT_FOUND unless live.
+  virtual StatusOr<std::vector<float>> GetVector(Slot slot) const = 0;
+
+  // A point-in-time cut of which slots hold what, to be written while work goes
+  // on. Obtained on the apply thread between two Put/Delete calls.
+  class Watermark {
+   public:
+    virtual ~Watermark() = default;
+  };
+  virtual std::unique_ptr<Watermark> Cut() = 0;
+
+  // Writes to `path` (created, synced, not renamed) the vectors exactly as at
+  // `watermark` and a fuzzy dump of the links; Load drops links to what came after
+  // and treats vectors whose links were not dumped as pending. Any thread, at
+  // disk speed. Bytes per second are limited to `bytes_per_second_max` unless 0.
+  virtual Status WriteCheckpoint(const Watermark& watermark, const std::string& path,
+                                 uint64_t bytes_per_second_max) const = 0;
+
+  virtual IndexStats Stats() const = 0;
+
+  // Calls `visit` for each live slot in ascending order.
+  virtual void ForEachLive(const std::function<void(Slot)>& visit) const = 0;
+};
+
+}  // namespace vectron::index
