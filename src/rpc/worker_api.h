@@ -1,0 +1,96 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "common/callback.h"
+#include "common/clock.h"
+#include "common/data_ops.h"
+#include "common/ids.h"
+
+namespace vectron::rpc {
+
+// Where a request was routed to, and by which state of the routing.
+struct ShardRoute {
+  ShardId shard;
+  Epoch epoch;
+};
+
+struct ReadOptions {
+  Consistency consistency = Consistency::kLinearizable;
+  LogIndex min_index;  // of kSession
+  Deadline deadline = kNoDeadline;
+};
+
+struct WriteRequest {
+  ShardRoute route;
+  WriteSession session;
+  WriteOp op;
+  Deadline deadline = kNoDeadline;
+};
+
+struct SearchRequest {
+  ShardRoute route;
+  ReadOptions read;
+  std::vector<SearchQuery> queries;
+  Select select;
+};
+
+struct SearchResponse {
+  LogIndex read_index;                             // the state the answer shows is at least this
+  std::vector<std::vector<ScoredRecord>> results;  // one a query, best first
+};
+
+struct GetRequest {
+  ShardRoute route;
+  ReadOptions read;
+  std::vector<PointId> ids;
+  Select select;
+};
+
+struct GetResponse {
+  LogIndex read_index;
+  std::vector<Record> records;  // those that exist, in the order of `ids`
+};
+
+struct ScrollRequest {
+  ShardRoute route;
+  ReadOptions read;
+  ScrollQuery query;
+  Select select;
+};
+
+struct ScrollResponse {
+  LogIndex read_index;
+  ScrollPage page;
+};
+
+struct CountRequest {
+  ShardRoute route;
+  ReadOptions read;
+};
+
+struct CountResponse {
+  LogIndex read_index;
+  ShardStats stats;
+};
+
+// What a worker offers to gateways; implemented by worker::Worker in the same
+// process and by a gRPC stub for another one. Thread-safe. A call may answer
+// inline, after having done the work on the caller's thread.
+//
+// Errors besides those of the request itself: NOT_LEADER (with hint), STALE_EPOCH,
+// SHARD_NOT_FOUND, UNAVAILABLE, OVERLOADED, DEADLINE_EXCEEDED; for writes
+// OUTCOME_UNKNOWN.
+class WorkerApi {
+ public:
+  virtual ~WorkerApi() = default;
+
+  virtual void Write(WriteRequest request, Callback<WriteResult> done) = 0;
+  virtual void Search(SearchRequest request, Callback<SearchResponse> done) = 0;
+  virtual void Get(GetRequest request, Callback<GetResponse> done) = 0;
+  virtual void Scroll(ScrollRequest request, Callback<ScrollResponse> done) = 0;
+  virtual void Count(CountRequest request, Callback<CountResponse> done) = 0;
+};
+
+}  // namespace vectron::rpc
