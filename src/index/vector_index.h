@@ -33,6 +33,9 @@ struct Hit {
   // Smaller is nearer, whatever the metric: l2: squared distance; cosine:
   // 1 - similarity; dot: minus the inner product. Exact (of the f32 vectors).
   float distance = 0;
+  // What was put with the vector that `distance` was computed of. (A caller that
+  // looked it up by slot afterwards could find the slot's next vector there.)
+  uint64_t label = 0;
 
   bool operator==(const Hit&) const = default;
 };
@@ -86,9 +89,13 @@ class VectorIndex {
   virtual const IndexOptions& options() const = 0;
 
   // Stores `vector` (`dimension` finite floats; not all zero for cosine) in a free
-  // slot. INVALID_ARGUMENT for a vector that does not fit, RESOURCE_EXHAUSTED when
-  // out of slots.
-  virtual StatusOr<Slot> Put(std::span<const float> vector) = 0;
+  // slot, together with `label`: any number, meaningless to the index, that hits
+  // and checkpoints carry. INVALID_ARGUMENT for a vector that does not fit,
+  // RESOURCE_EXHAUSTED when out of slots.
+  virtual StatusOr<Slot> Put(std::span<const float> vector, uint64_t label) = 0;
+
+  // What was put with the vector in `slot`, which must be live. Apply thread.
+  virtual uint64_t Label(Slot slot) const = 0;
 
   // Searches that begin afterwards do not return `slot`. It must be live.
   virtual void Delete(Slot slot) = 0;
@@ -121,8 +128,8 @@ class VectorIndex {
   };
   virtual std::unique_ptr<Watermark> Cut() = 0;
 
-  // Writes to `path` (created, synced, not renamed) the vectors exactly as at
-  // `watermark` and a fuzzy dump of the links; Load drops links to what came after
+  // Writes to `path` (created, synced, not renamed) the vectors and labels exactly
+  // as at `watermark` and a fuzzy dump of the links; Load drops links to what came after
   // and treats vectors whose links were not dumped as pending. Any thread, at
   // disk speed. Bytes per second are limited to `bytes_per_second_max` unless 0.
   virtual Status WriteCheckpoint(const Watermark& watermark, const std::string& path,
@@ -131,7 +138,7 @@ class VectorIndex {
   virtual IndexStats Stats() const = 0;
 
   // Calls `visit` for each live slot in ascending order.
-  virtual void ForEachLive(const std::function<void(Slot)>& visit) const = 0;
+  virtual void ForEachLive(const std::function<void(Slot slot, uint64_t label)>& visit) const = 0;
 };
 
 }  // namespace vectron::index
