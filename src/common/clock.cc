@@ -1,5 +1,7 @@
 #include "common/clock.h"
 
+#include <thread>
+
 namespace vectron {
 namespace {
 
@@ -20,5 +22,7 @@ const Clock& SystemClock() {
   static const RealClock clock;
   return clock;
 }
+
+void SleepUntil(TimePoint time) { std::this_thread::sleep_until(time); }
 
 }  // namespace vectron

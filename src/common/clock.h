@@ -28,4 +28,8 @@ class Clock {
 // The machine's clock; lives as long as the process.
 const Clock& SystemClock();
 
+// Returns once SystemClock() has reached `time`. For programs that pace
+// themselves; servers wait on what they wait for.
+void SleepUntil(TimePoint time);
+
 }  // namespace vectron
