@@ -74,6 +74,9 @@ struct ReplicaReport {
 
 struct HeartbeatRequest {
   NodeId node;
+  // The map that `replicas` reflects: replicas of shards it does not have no longer
+  // answer requests.
+  uint64_t map_version = 0;
   std::vector<ReplicaReport> replicas;
 };
 
@@ -82,8 +85,11 @@ struct HeartbeatResponse {
 };
 
 struct RegisterRequest {
-  // What the worker's data directory remembers; 0 at the first start.
+  // The process's id; 0 asks for one.
   NodeId node;
+  // What the worker's data directory remembers; empty at the first start. A worker of
+  // another cluster is refused, lest it destroy shards that this one does not know.
+  std::string cluster_id;
   std::string internal_address;
   std::vector<std::pair<std::string, std::string>> labels;
 };
@@ -118,7 +124,8 @@ class PlacementApi {
   // (its message says whether with the same settings); INVALID_ARGUMENT.
   virtual void CreateCollection(CollectionConfig config, Deadline deadline,
                                 Callback<CollectionInfo> done) = 0;
-  // False if there was none of that name.
+  // False if there was none of that name. Answers when no worker that is alive serves
+  // the collection's shards any more (or at `deadline`; the collection is gone then too).
   virtual void DropCollection(std::string name, Deadline deadline, Callback<bool> done) = 0;
 
   // Linearizable: shows every change answered before the call.
