@@ -19,7 +19,7 @@ void AppendBigEndian(uint64_t value, std::string* out) {
 
 }  // namespace
 
-StatusOr<PointId> PointId::FromString(std::string_view text) {
+Status PointId::ValidateText(std::string_view text) {
   if (text.empty()) return InvalidArgument("a point id must not be empty");
   if (text.size() > kPointIdBytesMax) {
     return MakeError(Reason::kLimitExceeded, fmt::format("a point id has {} bytes, the limit is {}",
@@ -28,6 +28,11 @@ StatusOr<PointId> PointId::FromString(std::string_view text) {
   if (!simdjson::validate_utf8(text.data(), text.size())) {
     return InvalidArgument("a point id is not valid UTF-8");
   }
+  return OkStatus();
+}
+
+StatusOr<PointId> PointId::FromString(std::string_view text) {
+  VECTRON_RETURN_IF_ERROR(ValidateText(text));
   return PointId(std::string(text));
 }
 

@@ -23,7 +23,10 @@ class PointId {
   // Own code only: `text` is valid. From outside, use FromString.
   explicit PointId(std::string text) : value_(std::move(text)) {}
 
-  // INVALID_ARGUMENT when empty, too long, or not UTF-8.
+  // What a string must be to be an id: INVALID_ARGUMENT when empty or not UTF-8,
+  // LIMIT_EXCEEDED when too long.
+  static Status ValidateText(std::string_view text);
+  // The id `text`, if it is valid.
   static StatusOr<PointId> FromString(std::string_view text);
 
   bool is_number() const { return std::holds_alternative<uint64_t>(value_); }
