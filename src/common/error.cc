@@ -68,7 +68,7 @@ Reason ReasonFromName(std::string_view name) {
 
 StatusCode CodeOf(Reason reason) { return InfoOf(reason).code; }
 
-Status MakeError(Reason reason, std::string_view message, ErrorDetails details) {
+Status MakeError(Reason reason, std::string_view message, const ErrorDetails& details) {
   const ReasonInfo& info = InfoOf(reason);
   Status status(info.code, ToAbsl(message));
   status.SetPayload(kReasonUrl, absl::Cord(ToAbsl(info.name)));

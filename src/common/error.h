@@ -56,7 +56,7 @@ absl::StatusCode CodeOf(Reason reason);
 using ErrorDetails = std::vector<std::pair<std::string, std::string>>;
 
 // An error of `reason`'s canonical code.
-Status MakeError(Reason reason, std::string_view message, ErrorDetails details = {});
+Status MakeError(Reason reason, std::string_view message, const ErrorDetails& details = {});
 
 // kNone if `status` is OK or was not built by MakeError.
 Reason ReasonOf(const Status& status);

@@ -18,20 +18,19 @@ TEST(ThreadPoolTest, RunsEverythingQueuedBeforeStop) {
 }
 
 TEST(ThreadPoolTest, RefusesWhenTheQueueIsFull) {
-  Mutex gate;
-  gate.Lock();
+  std::atomic<bool> released{false};
   ThreadPool pool({.name = "pool", .thread_count = 1, .queue_count_max = 2});
   std::atomic<bool> started{false};
   ASSERT_TRUE(pool.TrySubmit([&] {
     started = true;
-    MutexLock wait(gate);
+    while (!released) std::this_thread::yield();
   }));
   while (!started) std::this_thread::yield();
   EXPECT_TRUE(pool.TrySubmit([] {}));
   EXPECT_TRUE(pool.TrySubmit([] {}));
   EXPECT_FALSE(pool.TrySubmit([] {}));
   EXPECT_EQ(pool.QueueLength(), 2u);
-  gate.Unlock();
+  released = true;
 }
 
 }  // namespace

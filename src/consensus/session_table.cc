@@ -55,7 +55,7 @@ Status DecodeError(Reader* reader) {
     details.emplace_back(key, reader->Bytes());
   }
   if (reason_name.empty()) return Status(code, absl::string_view(message.data(), message.size()));
-  return MakeError(ReasonFromName(reason_name), message, std::move(details));
+  return MakeError(ReasonFromName(reason_name), message, details);
 }
 
 // nullopt if `bytes` are not what EncodeResult gave.

@@ -37,7 +37,7 @@ class SessionTableTest : public testing::Test {
   }
 
   // True if the write was new, and is now recorded with `result`.
-  bool Apply(WriteSession write, ApplyResult result = std::string("done")) {
+  bool Apply(WriteSession write, const ApplyResult& result = std::string("done")) {
     index_ = Next(index_);
     if (table_.Find(write).has_value()) return false;
     std::vector<SessionChange> changes;
