@@ -1,0 +1,93 @@
+#include "storage/database_options.h"
+
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/table.h>
+
+namespace vectron::storage {
+namespace {
+
+rocksdb::WALRecoveryMode ToRocks(WalRecovery recovery) {
+  switch (recovery) {
+    case WalRecovery::kPointInTime:
+      return rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+    case WalRecovery::kAbsolute:
+      return rocksdb::WALRecoveryMode::kAbsoluteConsistency;
+    case WalRecovery::kTornTail:
+      return rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
+  }
+  return rocksdb::WALRecoveryMode::kAbsoluteConsistency;
+}
+
+}  // namespace
+
+rocksdb::DBOptions ToRocksOptions(const DatabaseOptions& options) {
+  rocksdb::DBOptions rocks;
+  rocks.create_if_missing = options.create_if_missing;
+  rocks.create_missing_column_families = true;
+  rocks.wal_recovery_mode = ToRocks(options.wal_recovery);
+  rocks.max_total_wal_size = options.wal_bytes_max;
+  rocks.max_open_files = options.open_files_max;
+  rocks.atomic_flush = options.durability == Durability::kFlush;
+  // The owner decides what survives it: see ~Database.
+  rocks.avoid_flush_during_shutdown = options.durability == Durability::kFlush;
+  // Large sequential writes reach the disk little by little, not in one burst
+  // that a log's fsync would wait behind.
+  rocks.bytes_per_sync = 1 << 20;
+  rocks.max_background_jobs = 4;  // the pools of SharedResources are the real bound
+  rocks.enable_pipelined_write = false;
+  rocks.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
+  rocks.max_log_file_size = 1 << 20;
+  rocks.keep_log_file_num = 2;
+  rocks.stats_dump_period_sec = 0;
+  rocks.stats_persist_period_sec = 0;
+  return rocks;
+}
+
+rocksdb::ColumnFamilyOptions ToRocksOptions(const FamilyOptions& family,
+                                            const std::shared_ptr<rocksdb::Cache>& block_cache) {
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = block_cache;
+  table.format_version = 5;
+  table.checksum = rocksdb::kXXH3;
+  // Index and filter blocks count against the cache, so that memory is bounded.
+  table.cache_index_and_filter_blocks = true;
+  table.pin_l0_filter_and_index_blocks_in_cache = true;
+  table.block_size = 8 << 10;
+
+  rocksdb::ColumnFamilyOptions rocks;
+  rocks.write_buffer_size = family.write_buffer_bytes;
+  rocks.max_write_buffer_number = family.write_buffer_count_max;
+  rocks.level_compaction_dynamic_level_bytes = true;
+  rocks.target_file_size_base = 32 << 20;
+  rocks.max_bytes_for_level_base = 128 << 20;
+  rocks.compression = rocksdb::kNoCompression;
+  if (family.blob_bytes_min > 0) {
+    rocks.enable_blob_files = true;
+    rocks.min_blob_size = family.blob_bytes_min;
+    rocks.blob_file_size = family.blob_file_bytes;
+    rocks.enable_blob_garbage_collection = false;  // see Database::CollectGarbage
+  }
+  switch (family.profile) {
+    case FamilyProfile::kMeta:
+      break;
+    case FamilyProfile::kRecords:
+      table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+      rocks.compression = rocksdb::kLZ4Compression;
+      rocks.blob_compression_type = rocksdb::kLZ4Compression;
+      break;
+    case FamilyProfile::kVectors:
+      // Values beside blob files are keys with references: small.
+      table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+      break;
+    case FamilyProfile::kLog:
+      // Entries are dropped by whole files long before compaction would pay.
+      rocks.level0_file_num_compaction_trigger = 8;
+      rocks.level0_slowdown_writes_trigger = 40;
+      rocks.level0_stop_writes_trigger = 80;
+      break;
+  }
+  rocks.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  return rocks;
+}
+
+}  // namespace vectron::storage

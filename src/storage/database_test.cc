@@ -1,0 +1,5 @@
+#include "storage/database.h"
+
+#include <gtest/gtest.h>
+
+namespace vectron::storage {}
