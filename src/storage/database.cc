@@ -35,6 +35,7 @@ class Database::Listener : public rocksdb::EventListener {
 
   void OnFlushCompleted(rocksdb::DB*, const rocksdb::FlushJobInfo&) override {
     flush_count_.fetch_add(1, std::memory_order_release);
+    changed_.NotifyAll();
   }
 
   void OnBackgroundError(rocksdb::BackgroundErrorReason, rocksdb::Status* status) override {
@@ -43,6 +44,7 @@ class Database::Listener : public rocksdb::EventListener {
                       std::string_view(error.message().data(), error.message().size()));
     MutexLock lock(mutex_);
     error_ = error;
+    changed_.NotifyAll();
   }
 
   void OnErrorRecoveryEnd(const rocksdb::BackgroundErrorRecoveryInfo& info) override {
@@ -63,10 +65,17 @@ class Database::Listener : public rocksdb::EventListener {
 
   uint64_t flush_count() const { return flush_count_.load(std::memory_order_acquire); }
 
+  // Until a flush was completed, something failed, or a moment passed.
+  void WaitForChange() {
+    MutexLock lock(mutex_);
+    changed_.WaitFor(mutex_, std::chrono::milliseconds(5));
+  }
+
  private:
   const std::string dir_;
   std::atomic<uint64_t> flush_count_{0};
   mutable Mutex mutex_;
+  CondVar changed_;
   Status error_ ABSL_GUARDED_BY(mutex_);
 };
 
@@ -274,12 +283,32 @@ Status Database::Flush() {
   rocksdb::FlushOptions options;
   options.wait = true;
   options.allow_write_stall = true;
-  return FromRocks(db_->Flush(options, handles_));
+  const rocksdb::Status flushed = db_->Flush(options, handles_);
+  if (!flushed.ok()) return FromRocks(flushed);
+  // After it has recovered from an error once, RocksDB 7.8 no longer waits for
+  // the flush that it began (it takes the old error for one of this flush). What
+  // it has yet to write is then in memtables that take no more writes.
+  while (HasImmutableMemtables()) {
+    VECTRON_RETURN_IF_ERROR(listener_->error());
+    listener_->WaitForChange();
+  }
+  return OkStatus();
+}
+
+bool Database::HasImmutableMemtables() const {
+  for (rocksdb::ColumnFamilyHandle* handle : handles_) {
+    if (IntProperty(db_.get(), handle, rocksdb::DB::Properties::kNumImmutableMemTable) > 0) {
+      return true;
+    }
+  }
+  return false;
 }
 
 uint64_t Database::flush_count() const { return listener_->flush_count(); }
 
 Status Database::Checkpoint(const std::string& dir) {
+  // CreateCheckpoint flushes too, but see Flush.
+  VECTRON_RETURN_IF_ERROR(Flush());
   rocksdb::Checkpoint* checkpoint = nullptr;
   const rocksdb::Status created = rocksdb::Checkpoint::Create(db_.get(), &checkpoint);
   if (!created.ok()) return FromRocks(created);

@@ -2,7 +2,6 @@
 
 #include <rocksdb/slice.h>
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -242,7 +241,8 @@ class Database {
 
   // Why writes are refused; OK when they are not.
   Status BackgroundError() const;
-  // Tries to accept writes again after BackgroundError().
+  // Tries to accept writes again after BackgroundError(). UNAVAILABLE while the
+  // database is trying by itself.
   Status Resume();
 
   // Room left on the file system of `dir`.
@@ -257,6 +257,7 @@ class Database {
 
   Database(DatabaseOptions options, std::shared_ptr<SharedResources> resources);
   rocksdb::ColumnFamilyHandle* Handle(Family family) const;
+  bool HasImmutableMemtables() const;
   Status FromRocks(const rocksdb::Status& status) const;
 
   const DatabaseOptions options_;
