@@ -1,6 +1,9 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -9,15 +12,22 @@
 #include "common/clock.h"
 #include "common/collection.h"
 #include "common/data_ops.h"
+#include "common/limits.h"
+#include "common/metrics.h"
 #include "rpc/placement_api.h"
+#include "rpc/worker_api.h"
 
 namespace vectron::gateway {
 
 struct RequestOptions {
+  // kNoDeadline: the gateway's default.
   Deadline deadline = kNoDeadline;
   Consistency consistency = Consistency::kLinearizable;
   SessionToken session;        // of kSession
   bool allow_partial = false;  // searches: answer without shards that do not
+  // Writes: the client's own exactly-once session, so that it can go on retrying
+  // where the gateway gave up. Session 0: the gateway's.
+  WriteSession write_session;
 };
 
 // How a write ended. If every shard did it, `status` is OK and the lists are
@@ -85,5 +95,23 @@ class Gateway {
 
   virtual void ClusterStatus(Deadline deadline, Callback<rpc::ClusterStatus> done) = 0;
 };
+
+struct GatewayOptions {
+  // Not owned; outlive the gateway.
+  rpc::PlacementApi* placement = nullptr;
+  const Clock* clock = nullptr;
+  MetricsRegistry* metrics = nullptr;
+  // The worker of a node, or null if it is not known (yet). Thread-safe; what it
+  // returns outlives the gateway.
+  std::function<rpc::WorkerApi*(NodeId)> find_worker;
+  uint64_t seed = 0;  // of the write session's id: RandomSeed()
+  Limits limits;
+  // Of requests that come without a deadline.
+  std::chrono::milliseconds write_timeout{30'000};
+  std::chrono::milliseconds read_timeout{10'000};
+};
+
+// Starts to follow the cluster's map. Destroy it after every request was answered.
+std::unique_ptr<Gateway> MakeGateway(GatewayOptions options);
 
 }  // namespace vectron::gateway

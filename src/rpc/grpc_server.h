@@ -1,0 +1,60 @@
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/error.h"
+
+namespace vectron::rpc {
+
+struct GrpcServerOptions {
+  std::string listen;  // HOST:PORT; port 0 takes a free one
+  size_t message_bytes_max = 64 << 20;
+  // gRPC's own buffers; beyond it connections are slowed, then closed.
+  size_t memory_bytes_max = 1 << 30;
+  int streams_per_connection_max = 1024;
+  // A peer that does not answer a ping is given up: its requests are cancelled.
+  std::chrono::milliseconds keepalive_interval{30'000};
+  std::chrono::milliseconds keepalive_timeout{10'000};
+  // A connection that does not finish its handshake, or has no request for so long,
+  // is closed.
+  std::chrono::milliseconds handshake_timeout{10'000};
+  std::chrono::milliseconds idle_timeout{3'600'000};
+};
+
+// A gRPC server with the standard health service (its status is SERVING for "" and
+// for every service until Shutdown) and server reflection. Thread-safe.
+class GrpcServer {
+ public:
+  // Listens and serves `services`, which must outlive the server. UNAVAILABLE if the
+  // address cannot be listened on (its message says which).
+  static StatusOr<std::unique_ptr<GrpcServer>> Start(const GrpcServerOptions& options,
+                                                     const std::vector<grpc::Service*>& services);
+
+  // Shuts down at once, if that was not done.
+  ~GrpcServer();
+  GrpcServer(const GrpcServer&) = delete;
+  GrpcServer& operator=(const GrpcServer&) = delete;
+
+  // HOST:PORT, with the port that was taken.
+  const std::string& address() const { return address_; }
+
+  // For clients in this process, without a socket.
+  std::shared_ptr<grpc::Channel> InProcessChannel();
+
+  // Reports NOT_SERVING, takes no new requests, lets those under way finish for
+  // `grace`, then cancels them. Returns when all are answered. Idempotent.
+  void Shutdown(std::chrono::milliseconds grace);
+
+ private:
+  GrpcServer(std::unique_ptr<grpc::Server> server, std::string address);
+
+  const std::unique_ptr<grpc::Server> server_;
+  const std::string address_;
+};
+
+}  // namespace vectron::rpc
