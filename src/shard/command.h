@@ -1,0 +1,25 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "common/data_ops.h"
+#include "common/error.h"
+
+// What a shard's log entries and their results hold (vectron/internal/shard.proto).
+
+namespace vectron::shard {
+
+// The log entry of a write that was validated.
+std::string EncodeCommand(const WriteOp& op);
+
+// CORRUPTION for what EncodeCommand cannot have made, INCOMPATIBLE_FORMAT for what a
+// newer version made.
+StatusOr<WriteOp> DecodeCommand(std::string_view command);
+
+// The result of applying a write: how many points changed.
+std::string EncodeOutcome(uint64_t changed_count);
+StatusOr<uint64_t> DecodeOutcome(std::string_view outcome);
+
+}  // namespace vectron::shard

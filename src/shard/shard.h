@@ -1,0 +1,150 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/collection.h"
+#include "common/data_ops.h"
+#include "common/error.h"
+#include "common/ids.h"
+#include "common/mutex.h"
+#include "common/thread_pool.h"
+#include "consensus/state_machine.h"
+#include "shard/reader_gate.h"
+#include "shard/state_hash.h"
+#include "storage/database.h"
+#include "storage/shared_resources.h"
+
+namespace vectron::shard {
+
+struct ShardOptions {
+  ShardId shard;
+  std::string dir;  // the shard's own; created if missing, its parent must exist
+  // The collection's. Names may be added later, none removed or altered.
+  std::vector<VectorConfig> vectors;
+
+  // What scanning the unlinked vectors may cost one search; see TailFill.
+  std::chrono::microseconds tail_scan_max{5000};
+  // Tick starts a checkpoint of the index when the last one is this old and at least
+  // this part of the vectors, and this many, have changed since: a checkpoint
+  // writes all vectors, and replaying a change is cheap.
+  std::chrono::milliseconds checkpoint_interval{120'000};
+  double checkpoint_changed_fraction = 0.25;
+  uint64_t checkpoint_changed_min = 20'000;
+  uint64_t checkpoint_bytes_per_second_max = 0;  // 0: no limit
+  // Blob files are rewritten when more than this part of their bytes is garbage.
+  double blob_garbage_fraction_max = 0.5;
+  size_t write_buffer_bytes = 24 << 20;  // of the vectors; the other families have less
+};
+
+// None of it is owned; all of it outlives the shard.
+struct ShardEnvironment {
+  const Clock* clock = nullptr;
+  std::shared_ptr<storage::SharedResources> resources;
+  // Flushes and checkpoints; at background priority.
+  ThreadPool* background = nullptr;
+};
+
+// One shard of a collection as a replicated state machine (DESIGN, "A shard's state
+// machine"): points in a RocksDB without a write-ahead log, since the Raft log is
+// one, and an HNSW index a named vector beside it.
+//
+// The store and the index may lag behind each other after a crash. AppliedIndex()
+// is the lower of the two, the log is replayed from there, and each part skips
+// what it has. Until the replay has reached ServeableIndex() the index may lack
+// vectors, and reads fail with UNAVAILABLE.
+//
+// Thread-safety: Apply and RestoreSnapshot are called by one thread at a time
+// (consensus/state_machine.h). Everything else may be called by any thread. Reads
+// take no lock.
+class Shard : public consensus::StateMachine {
+ public:
+  // Creates the shard if there is none in the directory. CORRUPTION (naming the
+  // directory), INCOMPATIBLE_FORMAT (stored by a newer version, or other vectors),
+  // UNAVAILABLE when it is open elsewhere. An index that is missing or damaged is
+  // built again from the store, with a warning.
+  static StatusOr<std::shared_ptr<Shard>> Open(const ShardOptions& options,
+                                               const ShardEnvironment& environment);
+  // Waits for its background work. Makes nothing durable: see Close.
+  ~Shard() override;
+
+  // --- consensus::StateMachine ---
+  LogIndex AppliedIndex() const override;
+  LogIndex DurableIndex() const override;
+  // The result of a write is EncodeOutcome's (shard/command.h). DISK_FULL changes
+  // nothing: the same entries may be applied again when there is room.
+  StatusOr<std::vector<consensus::ApplyResult>> Apply(
+      std::span<const consensus::CommittedEntry> entries) override;
+  void RequestFlush() override;
+  StatusOr<LogIndex> SaveSnapshot(const std::string& dir) override;
+  Status RestoreSnapshot(const std::string& dir) override;
+
+  // --- reads; UNAVAILABLE before ServeableIndex() is applied ---
+
+  // Best first, ties by id. `version` is filled in only where `select` asks for
+  // something, since the store is read only then. INVALID_ARGUMENT,
+  // DEADLINE_EXCEEDED.
+  StatusOr<std::vector<ScoredRecord>> Search(const SearchQuery& query, const Select& select,
+                                             Deadline deadline) const;
+  // Those that exist, in the order of `ids`.
+  StatusOr<std::vector<Record>> Get(std::span<const PointId> ids, const Select& select) const;
+  // Consistent within the page.
+  StatusOr<ScrollPage> Scroll(const ScrollQuery& query, const Select& select) const;
+  ShardStats Stats() const;
+
+  // Reads are served once this index is applied.
+  LogIndex ServeableIndex() const;
+  bool Serveable() const { return AppliedIndex() >= ServeableIndex(); }
+
+  // --- admission of writes, before they are proposed ---
+
+  // The unlinked vectors as a part of what tail_scan_max allows, over the fullest of
+  // the named vectors. The worker slows writes as it nears 1 and refuses them beyond.
+  double TailFill() const;
+  // Why the store takes no writes (DISK_FULL ...); OK when it does.
+  Status StoreHealth() const;
+
+  // --- background work, called by the worker's threads ---
+
+  // Links up to `count_max` vectors and repairs links around deleted ones. False
+  // when there was nothing to do. Any number of threads.
+  bool DoIndexWork(size_t count_max);
+  // Starts what is due: a checkpoint, the collection of garbage, a retry after a
+  // full disk. To be called about once a second.
+  void Tick();
+  // Makes everything that is applied durable, index included, so that the next Open
+  // has nothing to replay. After the last Apply.
+  Status Close();
+
+  // --- proof of equality ---
+
+  // Of all points, kept incrementally: equal at the same applied index on all
+  // replicas. `index` is the index that it belongs to.
+  StateHash CurrentStateHash() const;
+  // The same, computed from what is stored now. Slow.
+  StatusOr<StateHash> ComputeStateHash() const;
+
+  // For metrics.
+  storage::DatabaseStats StoreStats() const;
+
+  const ShardOptions& options() const { return options_; }
+
+ private:
+  struct State;  // what a snapshot replaces: the store and the index
+  class Background;
+
+  Shard(ShardOptions options, ShardEnvironment environment);
+
+  const ShardOptions options_;
+  const ShardEnvironment environment_;
+};
+
+}  // namespace vectron::shard
