@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "cmd/admin.h"
 #include "cmd/bench/bench_command.h"
 #include "cmd/exit_codes.h"
 #include "cmd/version.h"
@@ -30,6 +31,7 @@ int Main(int argc, char** argv) {
       "directory\nis in use by another process; 4 the data are corrupt or of another version.\n"
       "'vectron COMMAND --help' says more about each.");
   int exit_code = kExitOk;
+  AddAdminCommand(&app, &exit_code);
   AddBenchCommand(&app, &exit_code);
   AddVersionCommand(&app);
   try {
