@@ -12,6 +12,7 @@
 #include "cmd/exit_codes.h"
 #include "cmd/json_writer.h"
 #include "cmd/table.h"
+#include "rpc/status.h"
 
 namespace vectron::cmd {
 namespace {
@@ -72,8 +73,8 @@ StatusOr<v1::ClusterStatusResponse> FetchStatus(const AdminOptions& options, Cli
   grpc::ClientContext context;
   SetTimeout(&context, options.timeout());
   v1::ClusterStatusResponse response;
-  VECTRON_RETURN_IF_ERROR(
-      FromGrpc(client->stub().ClusterStatus(&context, v1::ClusterStatusRequest(), &response)));
+  VECTRON_RETURN_IF_ERROR(rpc::FromGrpcStatus(
+      client->stub().ClusterStatus(&context, v1::ClusterStatusRequest(), &response)));
   return response;
 }
 
@@ -83,8 +84,8 @@ StatusOr<std::vector<CollectionRow>> FetchCollections(const AdminOptions& option
   {
     grpc::ClientContext context;
     SetTimeout(&context, options.timeout());
-    VECTRON_RETURN_IF_ERROR(
-        FromGrpc(client->stub().ListCollections(&context, v1::ListCollectionsRequest(), &list)));
+    VECTRON_RETURN_IF_ERROR(rpc::FromGrpcStatus(
+        client->stub().ListCollections(&context, v1::ListCollectionsRequest(), &list)));
   }
   std::vector<CollectionRow> rows;
   for (const v1::Collection& collection : list.collections()) {
@@ -93,7 +94,8 @@ StatusOr<std::vector<CollectionRow>> FetchCollections(const AdminOptions& option
     grpc::ClientContext context;
     SetTimeout(&context, options.timeout());
     v1::GetCollectionResponse response;
-    const Status status = FromGrpc(client->stub().GetCollection(&context, request, &response));
+    const Status status =
+        rpc::FromGrpcStatus(client->stub().GetCollection(&context, request, &response));
     // Dropped since it was listed.
     if (ReasonOf(status) == Reason::kCollectionNotFound) continue;
     VECTRON_RETURN_IF_ERROR(status);

@@ -2,51 +2,27 @@
 
 #include <fmt/format.h>
 
-#include "google/rpc/error_details.pb.h"
+#include "common/clock.h"
+#include "rpc/channel.h"
 
 namespace vectron::cmd {
-namespace {
-
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& server) {
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  arguments.SetMaxReceiveMessageSize(-1);
-  arguments.SetMaxSendMessageSize(-1);
-  // A server that restarts is back within a second; do not wait for longer.
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
-  return grpc::CreateCustomChannel(server, grpc::InsecureChannelCredentials(), arguments);
-}
-
-}  // namespace
 
 Client::Client(const std::string& server)
-    : server_(server), channel_(MakeChannel(server)), stub_(v1::Vectron::NewStub(channel_)) {}
+    : server_(server),
+      channel_(rpc::MakeChannel(server, {.own_connection = true})),
+      stub_(v1::Vectron::NewStub(channel_)) {}
 
 Status Client::WaitConnected(std::chrono::milliseconds timeout) {
-  if (channel_->WaitForConnected(std::chrono::system_clock::now() + timeout)) return OkStatus();
+  const gpr_timespec deadline =
+      gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                   gpr_time_from_millis(static_cast<int64_t>(timeout.count()), GPR_TIMESPAN));
+  if (channel_->WaitForConnected(deadline)) return OkStatus();
   return MakeError(Reason::kUnavailable,
                    fmt::format("no vectron server answers on {} (gRPC)", server_));
 }
 
-Status FromGrpc(const grpc::Status& status) {
-  if (status.ok()) return OkStatus();
-  google::rpc::Status details;
-  if (details.ParseFromString(status.error_details())) {
-    for (const auto& any : details.details()) {
-      google::rpc::ErrorInfo info;
-      if (!any.UnpackTo(&info)) continue;
-      const Reason reason = ReasonFromName(info.reason());
-      if (reason == Reason::kNone) continue;
-      ErrorDetails pairs(info.metadata().begin(), info.metadata().end());
-      return MakeError(reason, status.error_message(), std::move(pairs));
-    }
-  }
-  return Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
-}
-
 void SetTimeout(grpc::ClientContext* context, std::chrono::milliseconds timeout) {
-  context->set_deadline(std::chrono::system_clock::now() + timeout);
+  rpc::SetDeadline(SystemClock().Now() + timeout, SystemClock(), context);
 }
 
 }  // namespace vectron::cmd

@@ -30,9 +30,6 @@ class Client {
   const std::unique_ptr<v1::Vectron::Stub> stub_;
 };
 
-// The error with its reason, where the server gave one.
-Status FromGrpc(const grpc::Status& status);
-
 // Gives up the call `timeout` from now.
 void SetTimeout(grpc::ClientContext* context, std::chrono::milliseconds timeout);
 

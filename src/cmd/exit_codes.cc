@@ -20,8 +20,12 @@ ExitCode ExitCodeOf(const Status& status) {
     case Reason::kIncompatibleFormat:
       return kExitDataRefused;
     default:
-      return kExitFailure;
+      break;
   }
+  // An input file that is not there.
+  const bool no_file =
+      status.code() == absl::StatusCode::kNotFound && ReasonOf(status) == Reason::kNone;
+  return no_file ? kExitUsage : kExitFailure;
 }
 
 ExitCode ReportError(const Status& status) {

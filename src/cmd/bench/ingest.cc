@@ -14,6 +14,7 @@
 #include "common/mutex.h"
 #include "common/random.h"
 #include "common/texmex.h"
+#include "rpc/status.h"
 
 namespace vectron::cmd {
 namespace {
@@ -124,8 +125,8 @@ class Ingester {
       grpc::ClientContext context;
       SetTimeout(&context, options_.timeout);
       v1::WriteResponse response;
-      const Status status =
-          FromGrpc(state->client.stub().StoreVector(&context, state->request, &response));
+      const Status status = rpc::FromGrpcStatus(
+          state->client.stub().StoreVector(&context, state->request, &response));
       if (status.ok()) {
         Settle(sequence);
         return status;
@@ -226,7 +227,7 @@ Status CreateCollection(const IngestOptions& options, uint32_t dimension, Client
   grpc::ClientContext context;
   SetTimeout(&context, options.timeout);
   v1::CreateCollectionResponse response;
-  return FromGrpc(client->stub().CreateCollection(&context, request, &response));
+  return rpc::FromGrpcStatus(client->stub().CreateCollection(&context, request, &response));
 }
 
 StatusOr<v1::Stats> FetchStats(const IngestOptions& options, Client* client) {
@@ -235,7 +236,8 @@ StatusOr<v1::Stats> FetchStats(const IngestOptions& options, Client* client) {
   grpc::ClientContext context;
   SetTimeout(&context, options.timeout);
   v1::GetCollectionResponse response;
-  VECTRON_RETURN_IF_ERROR(FromGrpc(client->stub().GetCollection(&context, request, &response)));
+  VECTRON_RETURN_IF_ERROR(
+      rpc::FromGrpcStatus(client->stub().GetCollection(&context, request, &response)));
   return response.stats();
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cmd/client.h"
+#include "rpc/status.h"
 
 namespace vectron::cmd {
 namespace {
@@ -41,7 +42,7 @@ class BaselineClient {
     void* tag = nullptr;
     bool ok = false;
     queue_.Next(&tag, &ok);
-    return FromGrpc(status);
+    return rpc::FromGrpcStatus(status);
   }
 
  private:

@@ -14,6 +14,7 @@
 #include "common/json_object.h"
 #include "common/limits.h"
 #include "common/texmex.h"
+#include "rpc/status.h"
 
 namespace vectron::cmd {
 namespace {
@@ -102,7 +103,8 @@ class Searcher {
     grpc::ClientContext context;
     SetTimeout(&context, options_.timeout);
     v1::SearchResponse response;
-    VECTRON_RETURN_IF_ERROR(FromGrpc(clients_[slot]->stub().Search(&context, request, &response)));
+    VECTRON_RETURN_IF_ERROR(
+        rpc::FromGrpcStatus(clients_[slot]->stub().Search(&context, request, &response)));
     if (response.results_size() != 1) {
       return Internal(fmt::format("{} results for one query", response.results_size()));
     }

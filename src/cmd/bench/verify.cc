@@ -14,6 +14,7 @@
 #include "cmd/json_writer.h"
 #include "common/random.h"
 #include "common/texmex.h"
+#include "rpc/status.h"
 
 namespace vectron::cmd {
 namespace {
@@ -79,7 +80,8 @@ class Verifier {
       grpc::ClientContext context;
       SetTimeout(&context, kTimeout);
       v1::ScrollResponse response;
-      VECTRON_RETURN_IF_ERROR(FromGrpc(client_.stub().Scroll(&context, request, &response)));
+      VECTRON_RETURN_IF_ERROR(
+          rpc::FromGrpcStatus(client_.stub().Scroll(&context, request, &response)));
       for (const v1::Record& record : response.points()) Check(record, seen, findings);
       progress.Update(findings->read);
       if (!response.has_next()) return OkStatus();
@@ -116,7 +118,8 @@ class Verifier {
     grpc::ClientContext context;
     SetTimeout(&context, kTimeout);
     v1::CountResponse response;
-    VECTRON_RETURN_IF_ERROR(FromGrpc(client_.stub().Count(&context, request, &response)));
+    VECTRON_RETURN_IF_ERROR(
+        rpc::FromGrpcStatus(client_.stub().Count(&context, request, &response)));
     findings->counted = response.count();
     return OkStatus();
   }
@@ -152,7 +155,8 @@ class Verifier {
     grpc::ClientContext context;
     SetTimeout(&context, kTimeout);
     v1::SearchResponse response;
-    VECTRON_RETURN_IF_ERROR(FromGrpc(client_.stub().Search(&context, request, &response)));
+    VECTRON_RETURN_IF_ERROR(
+        rpc::FromGrpcStatus(client_.stub().Search(&context, request, &response)));
     if (response.results_size() != 1) return Internal("one query got several results");
     const auto& points = response.results(0).points();
     const bool there = std::any_of(points.begin(), points.end(), [row](const auto& point) {
