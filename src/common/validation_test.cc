@@ -143,7 +143,7 @@ TEST(ValidationTest, ChecksPayloads) {
 
 TEST(ValidationTest, ChecksSearches) {
   const CollectionConfig config = OneVector(Metric::kCosine, 2);
-  const auto search = [&](SearchQuery query) {
+  const auto search = [&](const SearchQuery& query) {
     return MessageOf(ValidateSearch(config, query, Limits{}));
   };
   EXPECT_EQ(search({.vector = {1, 0}}), "");
