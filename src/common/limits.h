@@ -9,12 +9,13 @@ namespace vectron {
 // an error names the limit. (Limits of a collection's settings are in
 // collection.h, of an id in point.h.)
 struct Limits {
-  size_t batch_points_max = 10'000;     // points or ids in one request
-  size_t batch_queries_max = 1'024;     // queries in one request
-  size_t payload_bytes_max = 1 << 20;   // of one point
-  size_t payload_depth_max = 64;        // nested objects and arrays
-  size_t request_bytes_max = 64 << 20;  // a whole request, any interface
-  uint32_t k_max = 16'384;              // limit + offset of a search
+  size_t batch_points_max = 10'000;      // points or ids in one request
+  size_t batch_queries_max = 1'024;      // queries in one request
+  size_t payload_bytes_max = 1 << 20;    // of one point
+  size_t payload_depth_max = 64;         // nested objects and arrays
+  size_t request_bytes_max = 64 << 20;   // a whole request, any interface
+  size_t batch_results_max = 1'000'000;  // k, added up over the queries of one request
+  uint32_t k_max = 16'384;               // limit + offset of a search
   uint32_t ef_max = 65'536;
   uint32_t scroll_limit_max = 10'000;  // points in one page
   size_t connections_max = 4'096;      // of one interface

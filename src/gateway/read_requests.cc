@@ -1,0 +1,313 @@
+#include "gateway/read_requests.h"
+
+#include <absl/container/flat_hash_map.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+
+#include "common/validation.h"
+#include "gateway/merge.h"
+
+namespace vectron::gateway {
+namespace {
+
+// The first part that failed; null if none did.
+template <typename Kind>
+const Part<Kind>* FirstFailure(const std::vector<Part<Kind>*>& parts) {
+  const auto it = std::find_if(parts.begin(), parts.end(),
+                               [](const auto* part) { return !part->outcome.ok(); });
+  return it == parts.end() ? nullptr : *it;
+}
+
+template <typename Kind>
+SessionToken TokenOf(const std::vector<Part<Kind>*>& parts) {
+  SessionToken token;
+  token.seen.reserve(parts.size());
+  for (const Part<Kind>* part : parts) {
+    if (part->outcome.ok()) token.seen.emplace_back(part->shard->id, part->outcome->read_index);
+  }
+  return token;
+}
+
+bool WantsContent(const Select& select) { return select.payload || select.vectors; }
+
+Status ValidateSelect(const CollectionConfig& config, const Select& select) {
+  for (const std::string& name : select.vector_names) {
+    VECTRON_RETURN_IF_ERROR(FindVectorConfig(config, name).status());
+  }
+  return OkStatus();
+}
+
+// What `first` showed is there, so the second look is from a state as new.
+RequestOptions AtLeastAsNewAs(const SessionToken& first, const RequestOptions& options) {
+  RequestOptions second = options;
+  second.consistency = Consistency::kSession;
+  second.session = first;
+  second.allow_partial = false;
+  return second;
+}
+
+void Fetch(Core& core, const std::string& collection, std::vector<PointId> ids,
+           const Select& select, RequestOptions options, Callback<RecordsReport> done) {
+  GetKind get(collection, std::move(ids), select, std::move(options), std::move(done));
+  get.Trust();
+  RunRequest(&core, std::move(get));
+}
+
+}  // namespace
+
+std::vector<std::pair<const rpc::ShardInfo*, Everything>> ToEveryShard(
+    const ShardPointers& shards) {
+  std::vector<std::pair<const rpc::ShardInfo*, Everything>> parts;
+  parts.reserve(shards.size());
+  for (const rpc::ShardInfo* shard : shards) parts.emplace_back(shard, Everything{});
+  return parts;
+}
+
+rpc::ReadOptions ReadFor(ShardId shard, const RequestOptions& options, Deadline deadline) {
+  rpc::ReadOptions read{.consistency = options.consistency, .deadline = deadline};
+  if (options.consistency != Consistency::kSession) return read;
+  bool found = false;
+  for (const auto& [seen, index] : options.session.seen) {
+    if (seen != shard) continue;
+    read.min_index = std::max(read.min_index, index);
+    found = true;
+  }
+  // A token that knows other shards, but not this one: it may be half of one that
+  // was split since, and have what the client saw there.
+  if (!found && !options.session.seen.empty()) read.consistency = Consistency::kLinearizable;
+  return read;
+}
+
+SearchKind::SearchKind(std::string collection, std::vector<SearchQuery> queries, Select select,
+                       RequestOptions options, Reply<SearchReport> reply)
+    : RequestBase{std::move(collection), std::move(options)},
+      queries_(std::move(queries)),
+      select_(std::move(select)),
+      reply_(std::move(reply)) {}
+
+Status SearchKind::Validate(const CollectionConfig& config, const Limits& limits) const {
+  if (queries_.empty()) return InvalidArgument("the request has no queries");
+  if (queries_.size() > limits.batch_queries_max) {
+    return MakeError(Reason::kLimitExceeded,
+                     fmt::format("the number of queries is {}, the limit is {}", queries_.size(),
+                                 limits.batch_queries_max));
+  }
+  VECTRON_RETURN_IF_ERROR(ValidateSelect(config, select_));
+  uint64_t results = 0;
+  for (size_t i = 0; i < queries_.size(); ++i) {
+    Status status = ValidateSearch(config, queries_[i], limits);
+    if (!status.ok()) {
+      return queries_.size() == 1 ? status : Annotate(status, fmt::format("query {}", i));
+    }
+    results += queries_[i].k;
+  }
+  if (results > limits.batch_results_max) {
+    return MakeError(Reason::kLimitExceeded,
+                     fmt::format("the queries' k add up to {}, the limit is {}", results,
+                                 limits.batch_results_max));
+  }
+  return OkStatus();
+}
+
+void SearchKind::Begin(Core&, const CollectionView& collection) {
+  fetch_winners_ = collection->shards.size() > 1 && WantsContent(select_);
+}
+
+void SearchKind::Send(rpc::WorkerApi& worker, const Part<SearchKind>& part, Deadline deadline,
+                      Callback<rpc::SearchResponse> done) const {
+  // A copy goes, because it may have to go again, or to other shards.
+  worker.Search({part.Route(), ReadFor(part.shard->id, options, deadline), queries_,
+                 fetch_winners_ ? Select{} : select_},
+                std::move(done));
+}
+
+void SearchKind::Finish(Core& core, const std::vector<Part<SearchKind>*>& parts) {
+  SearchReport report;
+  const Part<SearchKind>* answered = nullptr;
+  const Part<SearchKind>* failed = nullptr;
+  for (const Part<SearchKind>* part : parts) {
+    if (part->outcome.ok()) {
+      answered = part;
+      continue;
+    }
+    const Status& status = part->outcome.status();
+    if (!options.allow_partial || !IsShardFailure(status)) return reply_(status);
+    report.missing_shards.push_back(part->shard->id);
+    failed = part;
+  }
+  if (answered == nullptr) return reply_(failed->outcome.status());
+  if (failed != nullptr) core.metrics().AnsweredPartially();
+  report.token = TokenOf(parts);
+  Merge(parts, &report);
+  if (fetch_winners_) return FetchWinners(core, std::move(report));
+  reply_(std::move(report));
+}
+
+void SearchKind::Merge(const std::vector<Part<SearchKind>*>& parts, SearchReport* report) const {
+  if (parts.size() == 1) {
+    report->results = std::move(parts[0]->outcome->results);
+    return;
+  }
+  report->results.resize(queries_.size());
+  const CollectionConfig& config = parts[0]->collection->config;
+  std::vector<std::vector<ScoredRecord>*> lists;
+  for (size_t i = 0; i < queries_.size(); ++i) {
+    lists.clear();
+    for (Part<SearchKind>* part : parts) {
+      if (part->outcome.ok()) lists.push_back(&part->outcome->results[i]);
+    }
+    const VectorConfig& vector = **FindVectorConfig(config, queries_[i].vector_name);
+    report->results[i] = MergeTopK(lists, queries_[i].k, vector.metric);
+  }
+}
+
+void SearchKind::FetchWinners(Core& core, SearchReport report) {
+  std::vector<PointId> ids;
+  for (const auto& result : report.results) {
+    for (const ScoredRecord& hit : result) ids.push_back(hit.record.id);
+  }
+  ids = WithoutRepetitions(std::move(ids));
+  if (ids.empty()) return reply_(std::move(report));
+  const RequestOptions second = AtLeastAsNewAs(report.token, options);
+  Fetch(core, collection, std::move(ids), select_, second,
+        [report = std::move(report),
+         reply = std::move(reply_)](StatusOr<RecordsReport> fetched) mutable {
+          if (!fetched.ok()) return reply(Annotate(fetched.status(), "fetching the points found"));
+          absl::flat_hash_map<PointId, const Record*> records;
+          for (const Record& record : fetched->records) records.emplace(record.id, &record);
+          for (auto& result : report.results) {
+            const auto gone = std::remove_if(result.begin(), result.end(), [&](ScoredRecord& hit) {
+              const auto it = records.find(hit.record.id);
+              if (it == records.end()) return true;
+              hit.record = *it->second;
+              return false;
+            });
+            result.erase(gone, result.end());
+          }
+          reply(std::move(report));
+        });
+}
+
+void SearchKind::Fail(Core&, Status status) { reply_(std::move(status)); }
+
+GetKind::GetKind(std::string collection, std::vector<PointId> ids, Select select,
+                 RequestOptions options, Callback<RecordsReport> done)
+    : RequestBase{std::move(collection), std::move(options)},
+      ids_(std::move(ids)),
+      select_(std::move(select)),
+      done_(std::move(done)) {}
+
+Status GetKind::Validate(const CollectionConfig& config, const Limits& limits) const {
+  if (trusted_) return OkStatus();
+  VECTRON_RETURN_IF_ERROR(ValidateSelect(config, select_));
+  return ValidateIds(ids_, limits);
+}
+
+std::vector<PointId> GetKind::TakeWhole() {
+  ids_ = WithoutRepetitions(std::move(ids_));
+  return ids_;
+}
+
+std::vector<std::pair<const rpc::ShardInfo*, std::vector<PointId>>> GetKind::Split(
+    std::vector<PointId> ids, const ShardPointers& shards) const {
+  return SplitIds(std::move(ids), shards);
+}
+
+void GetKind::Send(rpc::WorkerApi& worker, const Part<GetKind>& part, Deadline deadline,
+                   Callback<rpc::GetResponse> done) const {
+  worker.Get({part.Route(), ReadFor(part.shard->id, options, deadline), part.cargo, select_},
+             std::move(done));
+}
+
+void GetKind::Finish(Core&, const std::vector<Part<GetKind>*>& parts) {
+  if (const auto* failed = FirstFailure(parts)) return done_(failed->outcome.status());
+  RecordsReport report;
+  report.token = TokenOf(parts);
+  if (parts.size() == 1) {
+    report.records = std::move(parts[0]->outcome->records);
+  } else {
+    std::vector<Record> found;
+    for (Part<GetKind>* part : parts) {
+      auto& records = part->outcome->records;
+      std::move(records.begin(), records.end(), std::back_inserter(found));
+    }
+    report.records = OrderByIds(ids_, std::move(found));
+  }
+  done_(std::move(report));
+}
+
+ScrollKind::ScrollKind(std::string collection, ScrollQuery query, Select select,
+                       RequestOptions options, Reply<RecordsReport> reply)
+    : RequestBase{std::move(collection), std::move(options)},
+      query_(std::move(query)),
+      select_(std::move(select)),
+      reply_(std::move(reply)) {}
+
+Status ScrollKind::Validate(const CollectionConfig& config, const Limits& limits) const {
+  VECTRON_RETURN_IF_ERROR(ValidateSelect(config, select_));
+  return ValidateScroll(query_, limits);
+}
+
+void ScrollKind::Begin(Core&, const CollectionView& collection) {
+  fetch_records_ = collection->shards.size() > 1 && WantsContent(select_);
+}
+
+void ScrollKind::Send(rpc::WorkerApi& worker, const Part<ScrollKind>& part, Deadline deadline,
+                      Callback<rpc::ScrollResponse> done) const {
+  worker.Scroll({part.Route(), ReadFor(part.shard->id, options, deadline), query_,
+                 fetch_records_ ? Select{} : select_},
+                std::move(done));
+}
+
+void ScrollKind::Finish(Core& core, const std::vector<Part<ScrollKind>*>& parts) {
+  if (const auto* failed = FirstFailure(parts)) return reply_(failed->outcome.status());
+  RecordsReport report;
+  report.token = TokenOf(parts);
+  std::vector<ScrollPage*> pages;
+  for (Part<ScrollKind>* part : parts) pages.push_back(&part->outcome->page);
+  ScrollPage page = pages.size() == 1 ? std::move(*pages[0]) : MergePages(pages, query_.limit);
+  report.next = std::move(page.next);
+  if (!fetch_records_ || page.records.empty()) {
+    report.records = std::move(page.records);
+    return reply_(std::move(report));
+  }
+  std::vector<PointId> ids;
+  ids.reserve(page.records.size());
+  for (Record& record : page.records) ids.push_back(std::move(record.id));
+  const RequestOptions second = AtLeastAsNewAs(report.token, options);
+  Fetch(core, collection, std::move(ids), select_, second,
+        [report = std::move(report),
+         reply = std::move(reply_)](StatusOr<RecordsReport> fetched) mutable {
+          if (!fetched.ok()) return reply(Annotate(fetched.status(), "fetching the page"));
+          report.records = std::move(fetched->records);
+          reply(std::move(report));
+        });
+}
+
+StatsKind::StatsKind(std::string collection, RequestOptions options,
+                     Callback<CollectionReport> done)
+    : RequestBase{std::move(collection), std::move(options)}, done_(std::move(done)) {}
+
+void StatsKind::Send(rpc::WorkerApi& worker, const Part<StatsKind>& part, Deadline deadline,
+                     Callback<rpc::CountResponse> done) const {
+  worker.Count({part.Route(), ReadFor(part.shard->id, options, deadline)}, std::move(done));
+}
+
+void StatsKind::Finish(Core&, const std::vector<Part<StatsKind>*>& parts) {
+  if (const auto* failed = FirstFailure(parts)) return done_(failed->outcome.status());
+  CollectionReport report;
+  report.info = *parts[0]->collection.info;
+  for (const Part<StatsKind>* part : parts) {
+    const ShardStats& stats = part->outcome->stats;
+    report.stats.point_count += stats.point_count;
+    report.stats.linked_count += stats.linked_count;
+    report.stats.pending_count += stats.pending_count;
+    report.stats.index_bytes += stats.index_bytes;
+    report.stats.store_bytes += stats.store_bytes;
+  }
+  done_(std::move(report));
+}
+
+}  // namespace vectron::gateway
