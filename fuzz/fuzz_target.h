@@ -7,7 +7,7 @@
 #include <vector>
 
 // A fuzz target is one source that defines these two. It is built twice: with
-// libFuzzer by the `clang` preset (fuzz_<name>, runs until it is stopped), and with
+// libFuzzer by the `fuzz` preset (fuzz_<name>, runs until it is stopped), and with
 // standalone_driver.cc by every other (the same name, a ctest entry that runs a
 // fixed number of mutations of the seeds from a fixed random seed).
 
