@@ -21,7 +21,9 @@ struct PlacementOptions {
   // The members of the placement group in a new cluster, the same on all of them.
   // Their nodes' ids are known to the catalogue from the start.
   std::vector<consensus::Member> members;
-  uint64_t seed = 0;  // of the cluster id and the write session: RandomSeed()
+  // Of the cluster's id and of the write session: another one in every life of the
+  // process (RandomSeed()), or changes would be taken for an earlier life's.
+  uint64_t seed = 0;
 
   // A worker that was silent for this long gets no new replicas.
   std::chrono::milliseconds worker_alive_timeout{5000};
