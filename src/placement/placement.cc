@@ -424,13 +424,14 @@ void Driver::Register(rpc::RegisterRequest request, Deadline deadline,
 
 void Driver::Heartbeat(const rpc::HeartbeatRequest& request,
                        Callback<rpc::HeartbeatResponse> done) {
-  if (stopped_ || !ready_) {
-    return done(MakeError(Reason::kUnavailable, "placement has not caught up with its group"));
-  }
+  if (stopped_) return done(MakeError(Reason::kShuttingDown, "placement is shutting down"));
   const Status leader = CheckLeader();
   if (!leader.ok()) return done(leader);
   const CatalogPtr catalog = machine_->Current();
   if (!catalog->workers.contains(request.node)) {
+    if (!ready_) {
+      return done(MakeError(Reason::kUnavailable, "placement has not caught up with its group"));
+    }
     return done(InvalidArgument(
         fmt::format("node {} is not registered as a worker", request.node.value())));
   }
