@@ -69,7 +69,8 @@ void AddServeCommand(CLI::App* app, int* exit_code) {
         [flags, name](const std::vector<std::string>& values) { flags->values[name] = values; },
         std::string(setting.help));
     option->type_name(std::string(setting.value_name))->expected(1);
-    if (setting.repeatable) option->take_all();
+    // A flag given again replaces what a script gave before it.
+    setting.repeatable ? option->take_all() : option->take_last();
     if (std::string shown = setting.show(defaults); !shown.empty()) option->default_str(shown);
   }
   serve->footer(

@@ -1,0 +1,191 @@
+"""What was acknowledged survives: restarts, kill -9, a full disk, corruption."""
+
+import json
+import os
+import random
+import subprocess
+import threading
+import time
+
+import pytest
+
+COLLECTION = "bench"
+
+
+def verify(server, vectors, log):
+    result = server.bench("verify", "--input", vectors.base, "--ack-log", log, "--payload", "--quiet",
+                          "--searches", 50)
+    assert result["ok"] is True
+    return result
+
+
+def ingest(server, vectors, log, *args, **kwargs):
+    return server.client("bench", "ingest", "--input", vectors.base, "--payload", "--ack-log", log,
+                         "--quiet", "--stop-on-error", *args, **kwargs)
+
+
+def exact_answers(server, vectors, path):
+    server.bench("search", "--queries", vectors.queries, "--exact", "--dump", path, "--quiet")
+    return path.read_text()
+
+
+def test_everything_is_there_after_a_stop_and_after_a_crash(server, vectors, tmp_path):
+    log = tmp_path / "acks"
+    ingest(server, vectors, log, "--create", "--wait-indexed")
+    before = exact_answers(server, vectors, tmp_path / "before")
+    collections = server.http("GET", "/collections")[1]["result"]
+    server.restart()
+    assert server.http("GET", "/collections")[1]["result"] == collections
+    assert exact_answers(server, vectors, tmp_path / "stopped") == before
+    server.kill9()
+    server.start()
+    assert verify(server, vectors, log)["points"] == len(vectors.rows)
+    assert exact_answers(server, vectors, tmp_path / "killed") == before
+
+
+def test_kill_9_at_random_moments_of_ingestion_loses_nothing(server, vectors, tmp_path):
+    log = tmp_path / "acks"
+    ingest(server, vectors, log, "--create", "--rows", 100)
+    rng = random.Random(20240607)
+    first, acknowledged = 100, 100
+    for _ in range(4):
+        rows = 1400
+        timer = threading.Timer(rng.uniform(0.02, 0.25), server.kill9)
+        timer.start()
+        ingest(server, vectors, log, "--first-row", first, "--rows", rows, "--batch", 20,
+               "--clients", 4, check=False)
+        timer.join()
+        server.kill9()
+        server.start()
+        result = verify(server, vectors, log)
+        assert result["acknowledged"] >= acknowledged
+        acknowledged = result["acknowledged"]
+        first += rows
+    # It is a working database still.
+    code, body = server.http("PUT", f"/collections/{COLLECTION}/points",
+                             {"points": [{"id": 0, "vector": vectors.rows[1]}]})
+    assert code == 200, body
+
+
+def test_a_write_is_retried_over_a_restart_and_done_once(server, vectors, tmp_path):
+    server.args += ["--grpc-listen", server.grpc_address]
+    server.restart()
+    log = tmp_path / "acks"
+    ingest(server, vectors, log, "--create", "--rows", 1)
+
+    def crash():
+        time.sleep(0.1)
+        server.kill9()
+        server.start()
+
+    crasher = threading.Thread(target=crash)
+    crasher.start()
+    done = ingest(server, vectors, log, "--batch", 10, "--clients", 2, "--rate", 4000,
+                  "--retry-seconds", 30, check=False)
+    crasher.join()
+    result = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert result["acked_points"] == len(vectors.rows) and result["retries"] > 0
+    assert verify(server, vectors, log)["points"] == len(vectors.rows)
+
+
+def largest(folder, *patterns):
+    files = [path for pattern in patterns for path in folder.rglob(pattern)]
+    assert files, f"no {patterns} below {folder}: {[str(p) for p in folder.rglob('*')]}"
+    return max(files, key=lambda path: path.stat().st_size)
+
+
+def flip_bytes(path, offset, count=16):
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        damaged = bytes(byte ^ 0xFF for byte in file.read(count))
+        assert damaged, f"{path} has nothing at {offset}"
+        file.seek(offset)
+        file.write(damaged)
+
+
+def refuses(server, *parts):
+    """Not started, exit code 4, and the error names where."""
+    before = len(server.log())
+    server.spawn()
+    assert server.wait_exit(60) == 4, server.log()[before:]
+    said = server.log()[before:]
+    for part in parts:
+        assert part in said, said
+
+
+def test_a_corrupt_log_is_refused_and_named(server, vectors, tmp_path):
+    ingest(server, vectors, tmp_path / "acks", "--create", "--rows", 3000, "--batch", 100)
+    server.kill9()
+    log = largest(server.data_dir / "raft", "*.log")
+    flip_bytes(log, log.stat().st_size // 2)
+    refuses(server, str(server.data_dir / "raft"))
+
+
+def test_a_corrupt_store_is_refused_and_named(server, vectors, tmp_path):
+    ingest(server, vectors, tmp_path / "acks", "--create", "--wait-indexed")
+    assert server.stop() == 0
+    table = largest(server.data_dir / "shards", "*.sst", "*.blob")
+    flip_bytes(table, table.stat().st_size // 2)
+    refuses(server, str(server.data_dir / "shards"))
+
+
+def test_a_corrupt_catalogue_is_refused_and_named(server, vectors, tmp_path):
+    ingest(server, vectors, tmp_path / "acks", "--create", "--rows", 10)
+    assert server.stop() == 0
+    state = largest(server.data_dir / "placement", "*")
+    flip_bytes(state, state.stat().st_size // 2, 4)
+    refuses(server, str(server.data_dir / "placement"))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of its own with little room: ext4-free, a tmpfs of 640 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=640m", "vectron-test", str(folder)],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"this test must be able to mount (root): {done.stderr}"
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_refuses_writes_serves_reads_and_recovers(make_server, small_disk, vectors,
+                                                              tmp_path):
+    server = make_server(data_dir=small_disk / "data").start()
+    log = tmp_path / "acks"
+    ingest(server, vectors, log, "--create", "--rows", 1000, "--batch", 100)
+    ballast = small_disk / "ballast"
+    room = os.statvfs(small_disk)
+    with open(ballast, "wb") as file:
+        remaining = room.f_bavail * room.f_frsize - (1 << 20)
+        while remaining > 0:
+            file.write(bytes(min(remaining, 1 << 20)))
+            remaining -= 1 << 20
+
+    deadline = time.monotonic() + 60
+    while True:
+        done = ingest(server, vectors, log, "--first-row", 1000, "--rows", 1000, "--batch", 100,
+                      check=False)
+        errors = json.loads(done.stdout)["batches"]["errors"]
+        if errors or time.monotonic() > deadline:
+            break
+    assert list(errors) == ["DISK_FULL"], errors
+    code, body = server.http("PUT", f"/collections/{COLLECTION}/points",
+                             {"points": [{"id": 1, "vector": vectors.rows[1]}]})
+    assert code == 507, body
+    # Reads go on.
+    assert server.bench("search", "--queries", vectors.queries, "--quiet")["runs"][0]["failed"] == 0
+
+    ballast.unlink()
+    deadline = time.monotonic() + 30
+    while True:
+        done = ingest(server, vectors, log, "--first-row", 2000, "--rows", 1000, check=False)
+        if done.returncode == 0:
+            break
+        assert time.monotonic() < deadline, done.stderr
+        time.sleep(0.5)
+    verify(server, vectors, log)
+    server.kill9()
+    server.start()
+    verify(server, vectors, log)

@@ -1,0 +1,137 @@
+"""Requests that are too large, too slow or too many, against a real server."""
+
+import json
+import socket
+import time
+
+import pytest
+
+
+def connect(server):
+    return socket.create_connection(("127.0.0.1", server.http_port), timeout=20)
+
+
+def read_response(sock):
+    """(status, body) of one response; (None, b"") when the connection was closed."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        try:
+            part = sock.recv(65536)
+        except ConnectionResetError:
+            return None, b""
+        if not part:
+            return None, b""
+        data += part
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n")
+                  if line.lower().startswith(b"content-length:"))
+    while len(body) < length:
+        body += sock.recv(65536)
+    return int(head.split()[1]), body
+
+
+def create(server, name, dimension=4):
+    code, body = server.http("PUT", f"/collections/{name}",
+                             {"vectors": {"size": dimension, "distance": "Euclid"}})
+    assert code == 200, body
+
+
+def alive(server):
+    assert server.http("GET", "/collections")[0] == 200
+
+
+def test_a_rest_request_over_the_limit_gets_413(make_server):
+    server = make_server("--request-bytes-max", "64KiB").start()
+    create(server, "c")
+    body = json.dumps({"points": [{"id": 1, "vector": [1, 2, 3, 4],
+                                   "payload": {"text": "x" * 100_000}}]}).encode()
+    with connect(server) as sock:
+        sock.sendall(b"PUT /collections/c/points HTTP/1.1\r\nHost: x\r\nContent-Type: "
+                     b"application/json\r\nContent-Length: %d\r\n\r\n" % len(body))
+        try:
+            sock.sendall(body)
+        except OSError:
+            pass  # it may hang up on the rest
+        code, answer = read_response(sock)
+    assert code == 413, answer
+    assert b"65536" in answer
+    alive(server)
+
+
+def test_a_grpc_request_over_the_limit_is_refused(make_server, vectors):
+    server = make_server("--request-bytes-max", "64KiB").start()
+    done = server.client("bench", "ingest", "--create", "--input", vectors.base, "--batch", 2000,
+                         "--rows", 2000, "--quiet", check=False)
+    assert done.returncode == 1
+    errors = json.loads(done.stdout)["batches"]["errors"]
+    assert list(errors) == ["RESOURCE_EXHAUSTED"], errors
+    assert "65536" in errors["RESOURCE_EXHAUSTED"]["first_message"]
+    # A smaller one goes through.
+    server.bench("ingest", "--input", vectors.base, "--batch", 100, "--rows", 200, "--quiet")
+
+
+def test_too_many_connections_are_refused_and_room_is_made_again(make_server):
+    server = make_server("--connections-max", "8").start()
+    held = [connect(server) for _ in range(8)]
+    try:
+        for sock in held:
+            sock.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert read_response(sock)[0] == 200
+        with connect(server) as extra:
+            try:
+                extra.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+                code, _ = read_response(extra)
+            except OSError:
+                code = None
+            assert code in (None, 503)
+        # Those that are open go on.
+        held[0].sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_response(held[0])[0] == 200
+    finally:
+        for sock in held:
+            sock.close()
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            alive(server)
+            return
+        except (OSError, AssertionError):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def test_half_a_request_harms_nobody(shared_server):
+    with connect(shared_server) as sock:
+        sock.sendall(b"PUT /collections/c HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                     b"Content-Length: 100\r\n\r\n{\"vec")
+    alive(shared_server)
+    with connect(shared_server) as sock:
+        sock.sendall(b"GET /collec")
+    alive(shared_server)
+
+
+def test_slow_clients_do_not_hold_up_others(shared_server):
+    """Many clients that send a byte now and then; a quick one among them is served."""
+    slow = [connect(shared_server) for _ in range(32)]
+    try:
+        for round_number in range(5):
+            for sock in slow:
+                sock.sendall(b"GET /collections HTTP/1.1"[round_number:round_number + 1])
+            start = time.monotonic()
+            alive(shared_server)
+            assert time.monotonic() - start < 2
+    finally:
+        for sock in slow:
+            sock.close()
+
+
+@pytest.mark.parametrize("garbage", [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\0" * 64,
+                                     b"GET\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"])
+def test_garbage_is_answered_or_hung_up_on(shared_server, garbage):
+    for port in (shared_server.http_port, shared_server.grpc_port):
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
+            sock.sendall(garbage)
+            sock.shutdown(socket.SHUT_WR)
+            while sock.recv(65536):
+                pass
+    alive(shared_server)

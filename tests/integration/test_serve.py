@@ -1,0 +1,153 @@
+"""`vectron serve` as a process: how it starts, refuses to start, and stops."""
+
+import json
+import signal
+import socket
+import time
+
+import pytest
+
+
+def test_says_what_it_opened_and_how_to_stop_it(server):
+    text = server.log()
+    for part in (str(server.data_dir), server.http_url, server.grpc_address, f"{server.pid}"):
+        assert part in text, text
+    assert "SIGTERM" in text or "Ctrl-C" in text
+    assert len([line for line in text.splitlines() if not line[:4].isdigit()]) <= 8, text
+
+
+def test_ports_file_names_process_and_addresses(server):
+    ports = json.loads((server.data_dir / "ports.json").read_text())
+    assert ports["pid"] == server.pid
+    assert ports["http"].startswith("127.0.0.1:") and not ports["http"].endswith(":0")
+    assert ports["grpc"].startswith("127.0.0.1:") and not ports["grpc"].endswith(":0")
+
+
+def test_listens_on_loopback_only(server):
+    """Nothing is reachable from other machines unless the user says so."""
+    inodes = set()
+    for path in pathlib_fds(server.pid):
+        if path.startswith("socket:["):
+            inodes.add(path[8:-1])
+    listening = []
+    for table in ("tcp", "tcp6"):
+        with open(f"/proc/net/{table}", encoding="ascii") as file:
+            for line in file.readlines()[1:]:
+                fields = line.split()
+                if fields[3] == "0A" and fields[9] in inodes:
+                    listening.append(fields[1].partition(":")[0])
+    assert listening, "the server listens on nothing"
+    assert set(listening) == {"0100007F"}, listening
+
+
+def pathlib_fds(pid):
+    import os
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            yield os.readlink(f"/proc/{pid}/fd/{fd}")
+        except FileNotFoundError:
+            continue
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_it_in_order(server, number):
+    server.process.send_signal(number)
+    assert server.wait_exit(30) == 0
+    # What it had is there again.
+    server.start()
+    assert server.http("GET", "/collections")[0] == 200
+
+
+def test_a_second_signal_ends_it_at_once(make_server):
+    server = make_server("--drain-seconds", "60").start()
+    # A request under way: its body never comes, so draining would take the whole minute.
+    with socket.create_connection(("127.0.0.1", server.http_port), timeout=10) as half:
+        half.sendall(b"PUT /collections/x HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                     b"Content-Length: 1000\r\n\r\n{")
+        time.sleep(0.3)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.1)
+        if server.process.poll() is None:
+            server.process.send_signal(signal.SIGTERM)
+        start = time.monotonic()
+        assert server.wait_exit(10) in (0, 128 + signal.SIGTERM)
+        assert time.monotonic() - start < 8
+
+
+def test_a_second_process_is_told_who_has_the_directory(server, make_server):
+    second = make_server()
+    second.spawn()
+    assert second.wait_exit(30) == 3
+    assert f"pid {server.pid}" in second.log()
+    # The first is none the worse for it.
+    assert server.http("GET", "/collections")[0] == 200
+
+
+@pytest.mark.parametrize("flag", ["--http-listen", "--grpc-listen"])
+def test_a_busy_port_is_named(make_server, flag):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        server = make_server(flag, address)
+        # The later flag wins over the one that make_server gives.
+        server.spawn()
+        assert server.wait_exit(30) == 1
+        assert address in server.log()
+
+
+def test_newer_format_is_refused(server, make_server):
+    assert server.stop() == 0
+    (server.data_dir / "FORMAT").write_text("vectron data, format 999\n")
+    server.spawn()
+    assert server.wait_exit(30) == 4
+    assert "format 999" in server.log() and "newer" in server.log()
+
+
+def test_a_directory_of_something_else_is_left_alone(make_server, tmp_path):
+    folder = tmp_path / "precious"
+    folder.mkdir()
+    (folder / "thesis.tex").write_text("x")
+    server = make_server(data_dir=folder)
+    server.spawn()
+    assert server.wait_exit(30) == 2
+    assert "thesis.tex" in server.log()
+    assert {path.name for path in folder.iterdir()} <= {"thesis.tex", "LOCK"}
+
+
+@pytest.mark.parametrize("args, named", [
+    (["--no-such-flag"], "--no-such-flag"),
+    (["--k-max", "many"], "--k-max"),
+    (["--peers", "10.0.0.1:6335"], "--peers"),
+    (["--join", "10.0.0.1:6335"], "--join"),
+    (["--roles", "worker"], "--roles"),
+    (["--log-level", "loud"], "--log-level"),
+    (["--http-listen", "6333"], "--http-listen"),
+])
+def test_bad_flags_are_refused_by_name(run, tmp_path, args, named):
+    done = run("serve", "--data-dir", tmp_path / "data", *args)
+    assert done.returncode == 2
+    assert named in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_settings_come_from_file_and_variables_too(run, make_server, tmp_path):
+    config = tmp_path / "vectron.yaml"
+    config.write_text("k-max: 7\nef-max: many\n")
+    done = run("serve", "--config", config, "--data-dir", tmp_path / "data")
+    assert done.returncode == 2 and f"{config}: ef-max" in done.stderr
+    config.write_text("k-maximum: 7\n")
+    done = run("serve", "--config", config, "--data-dir", tmp_path / "data")
+    assert done.returncode == 2 and "'k-maximum'" in done.stderr
+    config.write_text("k-max: 7\nef-max: 100\n")
+    server = make_server("--config", str(config), env={"VECTRON_K_MAX": "9"}).start()
+    create(server, "c", 2)
+    code, body = server.http("POST", "/collections/c/points/query", {"query": [1, 2], "limit": 10})
+    assert code == 400 and "9" in json.dumps(body), body
+    assert server.http("POST", "/collections/c/points/query", {"query": [1, 2], "limit": 9})[0] == 200
+
+
+def create(server, name, dimension):
+    code, body = server.http("PUT", f"/collections/{name}",
+                             {"vectors": {"size": dimension, "distance": "Euclid"}})
+    assert code == 200, body
