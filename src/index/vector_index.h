@@ -25,8 +25,13 @@ struct IndexOptions {
   Quantization quantization = Quantization::kSq8;
   uint32_t m = 16;  // links a node above layer 0; 2m at layer 0
   uint32_t ef_construction = 200;
-  uint64_t seed = 1;  // of the layer choice
+  uint64_t seed = 1;                    // of the layer choice
+  const Clock* clock = &SystemClock();  // for deadlines; outlives the index
 };
+
+inline constexpr uint32_t kMMin = 2;
+inline constexpr uint32_t kMMax = 256;
+inline constexpr uint32_t kEfConstructionMax = 10'000;
 
 struct Hit {
   Slot slot = kNoSlot;
@@ -80,7 +85,7 @@ class VectorIndex {
 
   // Reads what WriteCheckpoint wrote. CORRUPTION for a torn or altered file,
   // INCOMPATIBLE_FORMAT for another version, INVALID_ARGUMENT when dimension,
-  // metric, quantization or m differ from `options`.
+  // metric, quantization, m or seed differ from `options`.
   static StatusOr<std::unique_ptr<VectorIndex>> Load(const IndexOptions& options,
                                                      const std::string& path);
 

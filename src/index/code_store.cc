@@ -1,0 +1,163 @@
+#include "index/code_store.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/random.h"
+
+namespace vectron::index {
+namespace {
+
+constexpr size_t kSampleMax = 16'384;
+// Until ranges come from a full sample, they are learnt again when the index
+// has grown by this factor.
+constexpr uint64_t kGrowth = 4;
+// Ranges are outdated when this part of the components does not fit.
+constexpr uint64_t kMisfitPart = 100;
+constexpr uint64_t kEncodedMin = 256;
+constexpr uint64_t kSlotsPerGuard = 1024;
+
+}  // namespace
+
+CodeStore::CodeStore(const VectorSpace& space, const Graph& graph, EpochManager& epochs,
+                     const std::atomic<uint64_t>& slot_count)
+    : space_(space), graph_(graph), epochs_(epochs), slot_count_(slot_count) {}
+
+bool CodeStore::Reserve(uint64_t slots) {
+  MutexLock lock(mutex_);
+  for (Generation& generation : generations_) {
+    if (!generation.set->codes.Reserve(slots)) return false;
+  }
+  reserved_ = std::max(reserved_, slots);
+  return true;
+}
+
+bool CodeStore::Restore(Sq8Quantizer quantizer, uint64_t sample_count, uint64_t slots) {
+  auto set = std::make_shared<CodeSet>(std::move(quantizer), sample_count);
+  if (!set->codes.Reserve(slots)) return false;
+  MutexLock lock(mutex_);
+  reserved_ = slots;
+  generations_.push_back({set});
+  current_.store(set.get(), std::memory_order_release);
+  return true;
+}
+
+void CodeStore::LearnIfDue(uint64_t live_count) {
+  if (!IsDue(live_count)) return;
+  if (current() == nullptr) {
+    learning_.Lock();
+  } else if (!learning_.TryLock()) {
+    return;
+  }
+  // Another thread may just have done it.
+  if (IsDue(live_count)) Learn();
+  learning_.Unlock();
+}
+
+bool CodeStore::IsDue(uint64_t live_count) const {
+  const EpochManager::Guard guard = epochs_.Enter();
+  const CodeSet* set = current();
+  if (set == nullptr) return true;
+  const uint64_t encoded = set->encoded_count.load(std::memory_order_relaxed);
+  const uint64_t misfits = set->misfit_count.load(std::memory_order_relaxed);
+  if (encoded >= kEncodedMin && misfits * kMisfitPart > encoded * space_.dimension()) return true;
+  // Codes that lose nothing cannot be bettered.
+  if (set->quantizer.integral()) return false;
+  return set->sample_count < kSampleMax && live_count >= set->sample_count * kGrowth;
+}
+
+void CodeStore::Learn() {
+  std::shared_ptr<CodeSet> set;
+  {
+    // What the sample holds must not be overwritten meanwhile.
+    const EpochManager::Guard guard = epochs_.Enter();
+    const std::vector<Slot> sample = SampleSlots();
+    if (sample.empty()) return;
+    set = std::make_shared<CodeSet>(
+        Sq8Quantizer::Learn(
+            space_.metric(), space_.dimension(), sample.size(),
+            [&](size_t i, float* row) { space_.Normalize(space_.Row(sample[i]), row); },
+            space_.kernels()),
+        sample.size());
+  }
+  uint64_t slots = 0;
+  {
+    MutexLock lock(mutex_);
+    // Without memory for new codes the old ones go on.
+    if (!set->codes.Reserve(reserved_)) return;
+    generations_.push_back({set});
+    slots = slot_count_.load(std::memory_order_acquire);
+  }
+  EncodeAll(*set, slots);
+  // Counted from here: how what comes fits what was learnt.
+  set->encoded_count.store(0, std::memory_order_relaxed);
+  set->misfit_count.store(0, std::memory_order_relaxed);
+
+  MutexLock lock(mutex_);
+  current_.store(set.get(), std::memory_order_release);
+  const uint64_t epoch = epochs_.Advance();
+  for (Generation& generation : generations_) {
+    if (generation.set != set && generation.unused_after == 0) generation.unused_after = epoch;
+  }
+  DropUnused();
+}
+
+// Evenly spread over what is there; pseudo-random within each part, so that an
+// order in the data does not matter.
+std::vector<Slot> CodeStore::SampleSlots() const {
+  const uint64_t slots = slot_count_.load(std::memory_order_acquire);
+  const uint64_t tries = std::min<uint64_t>(slots, kSampleMax);
+  std::vector<Slot> sample;
+  Random random(slots);
+  for (uint64_t i = 0; i < tries; ++i) {
+    const uint64_t first = slots * i / tries;
+    const uint64_t last = slots * (i + 1) / tries;
+    const auto slot = static_cast<Slot>(first + random.Below(last - first));
+    if (graph_.State(slot) & Graph::kUsed) sample.push_back(slot);
+  }
+  return sample;
+}
+
+void CodeStore::EncodeInto(CodeSet& set, Slot slot) const {
+  const float* row = space_.Row(slot);
+  size_t misfits = 0;
+  if (space_.metric() == Metric::kCosine) {
+    thread_local std::vector<float> normal;
+    normal.resize(space_.dimension());
+    space_.Normalize(row, normal.data());
+    misfits = set.quantizer.Encode(normal.data(), set.Row(slot));
+  } else {
+    misfits = set.quantizer.Encode(row, set.Row(slot));
+  }
+  set.encoded_count.fetch_add(1, std::memory_order_relaxed);
+  if (misfits > 0) set.misfit_count.fetch_add(misfits, std::memory_order_relaxed);
+}
+
+// Whatever was visible when the generation began. What came since was encoded
+// when it was put; that a slot is encoded here again is harmless, as nobody
+// reads this generation yet.
+void CodeStore::EncodeAll(CodeSet& set, uint64_t slots) const {
+  for (uint64_t first = 0; first < slots; first += kSlotsPerGuard) {
+    // A used slot is not given to another vector while the guard is held.
+    const EpochManager::Guard guard = epochs_.Enter();
+    for (uint64_t i = first; i < std::min(slots, first + kSlotsPerGuard); ++i) {
+      const auto slot = static_cast<Slot>(i);
+      if (graph_.State(slot) & Graph::kUsed) EncodeInto(set, slot);
+    }
+  }
+}
+
+void CodeStore::DropUnused() {
+  std::erase_if(generations_, [&](const Generation& generation) {
+    return generation.unused_after != 0 && epochs_.Passed(generation.unused_after);
+  });
+}
+
+uint64_t CodeStore::memory_bytes() const {
+  MutexLock lock(mutex_);
+  uint64_t bytes = 0;
+  for (const Generation& generation : generations_) bytes += generation.set->codes.memory_bytes();
+  return bytes;
+}
+
+}  // namespace vectron::index

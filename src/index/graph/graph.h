@@ -1,0 +1,102 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <vector>
+
+#include "index/memory/slab_array.h"
+#include "index/vector_index.h"
+
+namespace vectron::index {
+
+// Slots are below this: the candidate pools use the highest bit.
+inline constexpr uint64_t kSlotsMax = uint64_t{1} << 31;
+// A node is on layers 0 to its level.
+inline constexpr int kLevelMax = 12;
+
+// What is stored of the graph: for every slot its neighbours on each of its
+// layers, its state and its lock; and the entry point.
+//
+// Links are arrays of atomics of fixed size (2m on layer 0, m above), filled from
+// the front, ended by kNoSlot where not full. Readers load them one by one without
+// a lock (acquire: a link's target is fully written); lists change under their
+// node's lock, entry by entry, so a reader may see a mixture of an old and a
+// new list, which is as good a list as either.
+//
+// A slot's level follows from its number and the seed, so that it is never stored,
+// and a slot that is used again needs no other memory.
+class Graph {
+ public:
+  Graph(uint32_t m, uint64_t seed);
+
+  // Apply thread: makes `slots` slots usable.
+  [[nodiscard]] bool Reserve(uint64_t slots);
+  // Apply thread: a node without links that nobody can reach yet.
+  [[nodiscard]] bool Reset(Slot slot);
+
+  int LevelOf(Slot slot) const;
+  uint32_t degree_max(int level) const { return level == 0 ? 2 * m_ : m_; }
+  uint32_t m() const { return m_; }
+
+  std::atomic<Slot>* BaseLinks(Slot slot) const { return base_.At<std::atomic<Slot>>(slot); }
+  // `level` <= LevelOf(slot).
+  std::atomic<Slot>* Links(Slot slot, int level) const {
+    if (level == 0) return BaseLinks(slot);
+    const uint32_t block = upper_block_[slot].load(std::memory_order_acquire);
+    return upper_.At<std::atomic<Slot>>(block + static_cast<uint32_t>(level) - 1);
+  }
+  // Replaces the list; under the node's lock or before anyone can reach it.
+  void SetLinks(Slot slot, int level, const std::vector<Slot>& neighbours);
+  // The neighbours until the first kNoSlot.
+  void CopyLinks(Slot slot, int level, std::vector<Slot>* neighbours) const;
+
+  struct Entry {
+    Slot slot = kNoSlot;
+    int level = 0;
+  };
+  Entry entry() const;
+  void set_entry(Entry entry);
+  // True if it was `expected` until now.
+  bool ReplaceEntry(Entry expected, Entry entry);
+
+  // State bits; each is set once in a slot's life and cleared with it.
+  static constexpr uint8_t kLinked = 1;   // searches can reach it
+  static constexpr uint8_t kDead = 2;     // deleted
+  static constexpr uint8_t kSettled = 4;  // done with by the tail
+  static constexpr uint8_t kUsed = 8;     // holds a vector, live or dead
+  static constexpr uint8_t kWeak = 16;    // linked, but lost links: to be linked again
+  uint8_t State(Slot slot) const { return state_[slot].load(std::memory_order_acquire); }
+  // Returns the bits before.
+  uint8_t AddState(Slot slot, uint8_t bits) { return state_[slot].fetch_or(bits); }
+
+  // When nobody can reach the slot any more.
+  void ClearState(Slot slot) { state_[slot].store(0, std::memory_order_release); }
+
+  // Holds a node's lock, which guards its lists. Never two at a time.
+  class NodeLock {
+   public:
+    NodeLock(Graph& graph, Slot slot);
+    ~NodeLock();
+    NodeLock(const NodeLock&) = delete;
+    NodeLock& operator=(const NodeLock&) = delete;
+
+   private:
+    std::atomic<uint8_t>& state_;
+  };
+
+  uint64_t memory_bytes() const;
+
+ private:
+  static constexpr uint8_t kLocked = 128;
+
+  const uint32_t m_;
+  const uint64_t seed_;
+  SlabArray base_;                                     // 2m links a slot
+  SlabArray upper_;                                    // blocks of m links, one a layer
+  TypedSlabArray<std::atomic<uint32_t>> upper_block_;  // of layer 1, the others follow; 0: none
+  TypedSlabArray<std::atomic<uint8_t>> state_;
+  uint32_t upper_blocks_ = 1;  // apply thread; block 0 is nobody's
+  std::atomic<uint64_t> entry_;
+};
+
+}  // namespace vectron::index

@@ -1,0 +1,224 @@
+#include "index/graph/linker.h"
+
+#include <sched.h>
+
+#include <algorithm>
+
+namespace vectron::index {
+namespace {
+
+// 1.1 on distances. For the dot product, which is no distance, the plain heuristic.
+float AlphaOf(Metric metric) { return metric == Metric::kDot ? 1.0f : 1.21f; }
+
+}  // namespace
+
+Linker::Linker(Graph& graph, const SlotBitmap& live, const SlotBitmap& doomed,
+               const std::atomic<uint64_t>& slot_count, Metric metric, uint32_t ef_construction)
+    : graph_(graph),
+      live_(live),
+      doomed_(doomed),
+      slot_count_(slot_count),
+      alpha_(AlphaOf(metric)),
+      ef_construction_(ef_construction) {}
+
+void Linker::Link(const Scorer& scorer, Slot slot, LinkScratch* scratch) {
+  const int level = graph_.LevelOf(slot);
+  scorer.PrepareSlot(slot, &scratch->node);
+  for (;;) {
+    const Graph::Entry entry = graph_.entry();
+    if (entry.slot == kNoSlot) {
+      if (graph_.ReplaceEntry(entry, {slot, level})) break;
+    } else if (entry.slot != slot && !doomed_.Test(entry.slot)) {
+      if (TryLink(scorer, slot, level, entry, scratch)) break;
+    } else if (entry.slot == slot) {
+      LinkAnywhere(scorer, slot, scratch);
+      break;
+    } else {
+      // The consolidation that doomed it is about to name another.
+      sched_yield();
+    }
+  }
+}
+
+bool Linker::TryLink(const Scorer& scorer, Slot slot, int level, Graph::Entry entry,
+                     LinkScratch* scratch) {
+  // Loaded after the entry, which is thus below.
+  const Walker walker(graph_, scorer, slot_count_.load(std::memory_order_acquire));
+  FindNeighbours(walker, scorer, slot, level, entry, scratch);
+  if (scratch->lists[0].empty()) return false;
+  // All own lists before the first link to the node, and those from the bottom up:
+  // whoever comes upon it on a layer finds a way on.
+  const int top = std::min(level, entry.level);
+  for (int l = 0; l <= top; ++l) {
+    Graph::NodeLock lock(graph_, slot);
+    graph_.SetLinks(slot, l, scratch->lists[static_cast<size_t>(l)]);
+  }
+  for (int l = 0; l <= top; ++l) {
+    for (const Slot neighbour : scratch->lists[static_cast<size_t>(l)]) {
+      AddLink(scorer, neighbour, l, slot, scratch);
+    }
+  }
+  for (Graph::Entry now = graph_.entry(); level > now.level || now.slot == kNoSlot;
+       now = graph_.entry()) {
+    if (graph_.ReplaceEntry(now, {slot, level})) break;
+  }
+  return true;
+}
+
+// Fills scratch->lists for the layers that both the node and the entry are on.
+void Linker::FindNeighbours(const Walker& walker, const Scorer& scorer, Slot slot, int level,
+                            Graph::Entry entry, LinkScratch* scratch) {
+  Candidate start = walker.Descend(scratch->node, entry, level, &scratch->walk);
+  std::vector<Candidate>& candidates = scratch->candidates;
+  for (int l = std::min(level, entry.level); l >= 0; --l) {
+    walker.Walk(scratch->node, start, l, ef_construction_, WalkLimit{}, &scratch->walk);
+    const CandidatePool& pool = scratch->walk.pool;
+    candidates.clear();
+    for (size_t i = 0; i < pool.size(); ++i) {
+      if (pool[i].slot != slot && !doomed_.Test(pool[i].slot)) candidates.push_back(pool[i]);
+    }
+    PreferLive(&candidates);
+    if (candidates.empty() && !doomed_.Test(entry.slot)) {
+      candidates.push_back({walker.Distance(scratch->node, entry.slot), entry.slot});
+    }
+    if (pool.size() > 0) start = pool[0];
+    Select(scorer, graph_.m(), scratch);
+    scratch->lists[static_cast<size_t>(l)] = scratch->selected;
+  }
+}
+
+void Linker::AddLink(const Scorer& scorer, Slot from, int level, Slot to, LinkScratch* scratch) {
+  Graph::NodeLock lock(graph_, from);
+  if (doomed_.Test(from)) return;
+  std::vector<Slot>& neighbours = scratch->neighbours;
+  graph_.CopyLinks(from, level, &neighbours);
+  if (std::find(neighbours.begin(), neighbours.end(), to) != neighbours.end()) return;
+  if (neighbours.size() < graph_.degree_max(level)) {
+    graph_.Links(from, level)[neighbours.size()].store(to, std::memory_order_release);
+    return;
+  }
+  neighbours.push_back(to);
+  std::erase_if(neighbours, [&](Slot slot) { return doomed_.Test(slot); });
+  Measure(scorer, from, scratch);
+  PreferLive(&scratch->candidates);
+  Select(scorer, graph_.degree_max(level), scratch);
+  graph_.SetLinks(from, level, scratch->selected);
+}
+
+bool Linker::Repair(const Scorer& scorer, Slot slot, LinkScratch* scratch) {
+  bool repaired = false;
+  for (int level = graph_.LevelOf(slot); level >= 0; --level) {
+    if (!RepairLevel(scorer, slot, level, scratch)) continue;
+    repaired = true;
+    // Nothing but doomed nodes around it: they were probably also all that led
+    // to it.
+    if (level == 0 && scratch->selected.empty()) Link(scorer, slot, scratch);
+  }
+  return repaired;
+}
+
+bool Linker::RepairLevel(const Scorer& scorer, Slot slot, int level, LinkScratch* scratch) {
+  Graph::NodeLock lock(graph_, slot);
+  std::vector<Slot>& neighbours = scratch->neighbours;
+  std::vector<Slot>& list = scratch->selected;
+  graph_.CopyLinks(slot, level, &list);
+  const auto doomed = [&](Slot other) { return doomed_.Test(other); };
+  if (std::none_of(list.begin(), list.end(), doomed)) return false;
+
+  const uint64_t slot_count = slot_count_.load(std::memory_order_acquire);
+  VisitedSet& seen = scratch->walk.visited;
+  seen.Reset(slot_count);
+  seen.Insert(slot);
+  neighbours.clear();
+  const auto consider = [&](Slot other) {
+    if (other < slot_count && !doomed(other) && seen.Insert(other)) neighbours.push_back(other);
+  };
+  std::vector<Slot>& around = scratch->lists[0];
+  for (const Slot neighbour : list) {
+    if (!doomed(neighbour)) {
+      consider(neighbour);
+      continue;
+    }
+    graph_.CopyLinks(neighbour, level, &around);
+    for (const Slot other : around) consider(other);
+  }
+  Measure(scorer, slot, scratch);
+  PreferLive(&scratch->candidates);
+  Select(scorer, graph_.degree_max(level), scratch);
+  graph_.SetLinks(slot, level, scratch->selected);
+  return true;
+}
+
+// The entry point lost all its neighbours: from it, nothing could be found. Any
+// linked nodes will do, the nearest of a few of them.
+void Linker::LinkAnywhere(const Scorer& scorer, Slot slot, LinkScratch* scratch) {
+  const uint64_t slot_count = slot_count_.load(std::memory_order_acquire);
+  scratch->neighbours.clear();
+  for (uint64_t i = 1; i < slot_count && scratch->neighbours.size() < 2 * graph_.m(); ++i) {
+    const auto other = static_cast<Slot>((slot + i) % slot_count);
+    if (!(graph_.State(other) & Graph::kLinked) || doomed_.Test(other)) continue;
+    scratch->neighbours.push_back(other);
+  }
+  Measure(scorer, slot, scratch);
+  PreferLive(&scratch->candidates);
+  Select(scorer, graph_.m(), scratch);
+  scratch->lists[0] = scratch->selected;
+  {
+    Graph::NodeLock lock(graph_, slot);
+    graph_.SetLinks(slot, 0, scratch->lists[0]);
+  }
+  for (const Slot neighbour : scratch->lists[0]) AddLink(scorer, neighbour, 0, slot, scratch);
+}
+
+// scratch->neighbours with their distances to `origin`, nearest first, into
+// scratch->candidates.
+void Linker::Measure(const Scorer& scorer, Slot origin, LinkScratch* scratch) {
+  const std::vector<Slot>& neighbours = scratch->neighbours;
+  scratch->rows.clear();
+  for (const Slot slot : neighbours) {
+    scratch->rows.push_back(scorer.Row(slot));
+    scorer.Prefetch(scratch->rows.back());
+  }
+  scratch->distances.resize(neighbours.size());
+  scorer.PrepareSlot(origin, &scratch->origin);
+  scorer.Distances(scratch->origin, scratch->rows.data(), neighbours.size(),
+                   scratch->distances.data());
+  scratch->candidates.clear();
+  for (size_t i = 0; i < neighbours.size(); ++i) {
+    scratch->candidates.push_back({scratch->distances[i], neighbours[i]});
+  }
+  std::sort(scratch->candidates.begin(), scratch->candidates.end(), Nearer);
+}
+
+void Linker::PreferLive(std::vector<Candidate>* candidates) const {
+  const auto dead = [&](const Candidate& candidate) { return !live_.Test(candidate.slot); };
+  if (std::all_of(candidates->begin(), candidates->end(), dead)) return;
+  std::erase_if(*candidates, dead);
+}
+
+// Up to `count_max` of scratch->candidates (sorted) into scratch->selected.
+void Linker::Select(const Scorer& scorer, size_t count_max, LinkScratch* scratch) const {
+  constexpr size_t kBatch = 8;
+  std::vector<Slot>& selected = scratch->selected;
+  std::vector<const std::byte*>& rows = scratch->rows;
+  selected.clear();
+  rows.clear();
+  float distances[kBatch];
+  for (const Candidate& candidate : scratch->candidates) {
+    if (selected.size() == count_max) break;
+    bool occluded = false;
+    if (!selected.empty()) scorer.PrepareSlot(candidate.slot, &scratch->pivot);
+    for (size_t first = 0; first < selected.size() && !occluded; first += kBatch) {
+      const size_t count = std::min(kBatch, selected.size() - first);
+      scorer.Distances(scratch->pivot, rows.data() + first, count, distances);
+      for (size_t i = 0; i < count; ++i) {
+        occluded = occluded || alpha_ * distances[i] < candidate.distance;
+      }
+    }
+    if (occluded) continue;
+    selected.push_back(candidate.slot);
+    rows.push_back(scorer.Row(candidate.slot));
+  }
+}
+
+}  // namespace vectron::index

@@ -1,0 +1,40 @@
+#include "index/graph/walk.h"
+
+namespace vectron::index {
+
+Candidate Walker::Descend(const Prepared& query, Graph::Entry entry, int level,
+                          WalkScratch* scratch) const {
+  Candidate best{Distance(query, entry.slot), entry.slot};
+  for (int l = entry.level; l > level; --l) {
+    for (bool moved = true; moved;) {
+      moved = false;
+      const std::atomic<Slot>* links = graph_.Links(best.slot, l);
+      size_t count = 0;
+      for (uint32_t i = 0; i < graph_.degree_max(l); ++i) {
+        const Slot neighbour = links[i].load(std::memory_order_acquire);
+        if (neighbour == kNoSlot) break;
+        if (neighbour >= slot_limit_) continue;
+        scratch->slots[count] = neighbour;
+        scratch->rows[count] = scorer_.Row(neighbour);
+        scorer_.Prefetch(scratch->rows[count]);
+        ++count;
+      }
+      scorer_.Distances(query, scratch->rows.data(), count, scratch->distances.data());
+      for (size_t i = 0; i < count; ++i) {
+        if (!(scratch->distances[i] < best.distance)) continue;
+        best = {scratch->distances[i], scratch->slots[i]};
+        moved = true;
+      }
+    }
+  }
+  return best;
+}
+
+bool Walker::Walk(const Prepared& query, Candidate start, int level, size_t ef,
+                  const WalkLimit& limit, WalkScratch* scratch) const {
+  const auto ignore = [](const Candidate&) {};
+  if (level == 0) return Run<true>(query, start, level, ef, limit, scratch, ignore);
+  return Run<false>(query, start, level, ef, limit, scratch, ignore);
+}
+
+}  // namespace vectron::index

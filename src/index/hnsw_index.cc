@@ -1,0 +1,319 @@
+#include "index/hnsw_index.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "common/check.h"
+#include "index/checkpoint/checkpoint.h"
+#include "index/searcher.h"
+
+namespace vectron::index {
+namespace {
+
+// Slots are reserved some at a time, to take the locks of the parts seldom.
+constexpr uint64_t kSlotsAtOnce = 64;
+
+// Scratch memory of the calling thread, kept for its next call. A call within a
+// call (a filter that searches another index) gets its own.
+template <typename Scratch>
+class ThreadScratch {
+ public:
+  ThreadScratch() {
+    thread_local Kept kept;
+    if (!kept.taken) {
+      kept.taken = true;
+      kept_ = &kept;
+      scratch_ = &kept.scratch;
+    } else {
+      own_ = std::make_unique<Scratch>();
+      scratch_ = own_.get();
+    }
+  }
+  ~ThreadScratch() {
+    if (kept_ != nullptr) kept_->taken = false;
+  }
+  ThreadScratch(const ThreadScratch&) = delete;
+  ThreadScratch& operator=(const ThreadScratch&) = delete;
+
+  Scratch* get() { return scratch_; }
+
+ private:
+  struct Kept {
+    Scratch scratch;
+    bool taken = false;
+  };
+  Kept* kept_ = nullptr;
+  std::unique_ptr<Scratch> own_;
+  Scratch* scratch_ = nullptr;
+};
+
+Status ValidateOptions(const IndexOptions& options) {
+  if (options.dimension < 1 || options.dimension > kDimensionMax) {
+    return InvalidArgument(
+        fmt::format("dimension is {}, not within 1 to {}", options.dimension, kDimensionMax));
+  }
+  if (options.m < kMMin || options.m > kMMax) {
+    return InvalidArgument(fmt::format("m is {}, not within {} to {}", options.m, kMMin, kMMax));
+  }
+  if (options.ef_construction < 1 || options.ef_construction > kEfConstructionMax) {
+    return InvalidArgument(fmt::format("ef_construction is {}, not within 1 to {}",
+                                       options.ef_construction, kEfConstructionMax));
+  }
+  if (options.metric != Metric::kL2 && options.metric != Metric::kCosine &&
+      options.metric != Metric::kDot) {
+    return InvalidArgument("unknown metric");
+  }
+  if (options.quantization != Quantization::kNone && options.quantization != Quantization::kSq8) {
+    return InvalidArgument("unknown quantization");
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+// The watermark of HnswIndex; while it lives, slots of its cut stay in the graph.
+class HnswIndex::Cutting final : public VectorIndex::Watermark {
+ public:
+  Cutting(std::shared_ptr<Cuts> cuts, uint64_t sequence, CheckpointCut cut)
+      : cuts_(std::move(cuts)), sequence_(sequence), cut_(std::move(cut)) {
+    MutexLock lock(cuts_->mutex);
+    ++cuts_->alive[sequence_];
+  }
+  ~Cutting() override {
+    MutexLock lock(cuts_->mutex);
+    const auto it = cuts_->alive.find(sequence_);
+    if (--it->second == 0) cuts_->alive.erase(it);
+  }
+
+  const CheckpointCut& cut() const { return cut_; }
+
+ private:
+  const std::shared_ptr<Cuts> cuts_;
+  const uint64_t sequence_;
+  const CheckpointCut cut_;
+};
+
+StatusOr<std::unique_ptr<VectorIndex>> VectorIndex::Create(const IndexOptions& options) {
+  VECTRON_RETURN_IF_ERROR(ValidateOptions(options));
+  return std::make_unique<HnswIndex>(options);
+}
+
+StatusOr<std::unique_ptr<VectorIndex>> VectorIndex::Load(const IndexOptions& options,
+                                                         const std::string& path) {
+  VECTRON_RETURN_IF_ERROR(ValidateOptions(options));
+  auto index = std::make_unique<HnswIndex>(options);
+  VECTRON_RETURN_IF_ERROR(index->Restore(path));
+  return index;
+}
+
+HnswIndex::HnswIndex(const IndexOptions& options)
+    : core_(options, BestKernels()),
+      linker_(core_.graph, core_.live, doomed_, core_.slot_count, options.metric,
+              options.ef_construction),
+      consolidator_({core_.epochs, core_.graph, linker_, core_.live, doomed_,
+                     [this] { return core_.MakeScorer(); }, core_.slot_count, core_.linked_count}) {
+}
+
+HnswIndex::~HnswIndex() = default;
+
+bool HnswIndex::Reserve(uint64_t slots) {
+  return core_.live.Reserve(slots) && core_.labels.Reserve(slots) && doomed_.Reserve(slots) &&
+         core_.space.Reserve(slots) && core_.graph.Reserve(slots) && core_.codes.Reserve(slots);
+}
+
+StatusOr<Slot> HnswIndex::TakeSlot() {
+  {
+    MutexLock lock(free_mutex_);
+    if (!free_.empty()) {
+      const Slot slot = free_.back();
+      free_.pop_back();
+      return slot;
+    }
+  }
+  const uint64_t slot = core_.slot_count.load(std::memory_order_relaxed);
+  if (slot >= kSlotsMax) {
+    return MakeError(Reason::kOverloaded,
+                     fmt::format("the index has used all of its {} slots", kSlotsMax));
+  }
+  if (slot % kSlotsAtOnce == 0 && !Reserve(slot + kSlotsAtOnce)) {
+    return MakeError(Reason::kOverloaded,
+                     fmt::format("no memory for more than {} vectors of {} dimensions", slot,
+                                 core_.options.dimension));
+  }
+  return static_cast<Slot>(slot);
+}
+
+StatusOr<Slot> HnswIndex::Put(std::span<const float> vector, uint64_t label) {
+  VECTRON_RETURN_IF_ERROR(core_.space.Validate(vector, "vector"));
+  VECTRON_ASSIGN_OR_RETURN(const Slot slot, TakeSlot());
+  const bool is_new = slot == core_.slot_count.load(std::memory_order_relaxed);
+  std::memcpy(core_.space.Row(slot), vector.data(), vector.size_bytes());
+  core_.labels[slot] = label;
+  if (!core_.graph.Reset(slot)) {
+    if (!is_new) {
+      MutexLock lock(free_mutex_);
+      free_.push_back(slot);
+    }
+    return MakeError(Reason::kOverloaded, "no memory for the index's upper layers");
+  }
+  core_.live_count.fetch_add(1, std::memory_order_relaxed);
+  core_.pending_count.fetch_add(1, std::memory_order_relaxed);
+  core_.codes.Encode(slot, [&] {
+    if (is_new) core_.slot_count.store(slot + uint64_t{1}, std::memory_order_release);
+    core_.graph.AddState(slot, Graph::kUsed);
+    core_.live.Set(slot);
+  });
+  core_.tail.Append(slot);
+  return slot;
+}
+
+uint64_t HnswIndex::Label(Slot slot) const {
+  VECTRON_CHECK(slot < core_.SlotCount() && core_.live.Test(slot));
+  return core_.labels[slot];
+}
+
+void HnswIndex::Delete(Slot slot) {
+  VECTRON_CHECK(slot < core_.SlotCount() && core_.live.Test(slot));
+  core_.live.Clear(slot);
+  core_.live_count.fetch_sub(1, std::memory_order_relaxed);
+  // Whoever of this and LinkOne comes second sees the other's bit.
+  if (!(core_.graph.AddState(slot, Graph::kDead) & Graph::kLinked)) {
+    core_.pending_count.fetch_sub(1, std::memory_order_relaxed);
+  }
+  consolidator_.AddDead(slot, sequence_);
+}
+
+size_t HnswIndex::LinkPending(size_t count_max) {
+  if (core_.options.quantization == Quantization::kSq8 && core_.tail.length() > 0) {
+    core_.codes.LearnIfDue(core_.live_count.load(std::memory_order_relaxed));
+  }
+  ThreadScratch<LinkScratch> scratch;
+  size_t count = 0;
+  Tail::Claimed claimed;
+  while (count < count_max && core_.tail.Claim(&claimed)) {
+    LinkOne(claimed, scratch.get());
+    ++count;
+  }
+  core_.epochs.Collect();
+  return count;
+}
+
+void HnswIndex::LinkOne(const Tail::Claimed& claimed, LinkScratch* scratch) {
+  const EpochManager::Guard guard = core_.epochs.Enter();
+  const uint8_t state = core_.graph.State(claimed.slot);
+  if (state & Graph::kDead) {
+    // Nobody will ask for it.
+  } else if (state & Graph::kLinked) {
+    linker_.Link(core_.MakeScorer(), claimed.slot, scratch);  // again: it is weak
+  } else {
+    linker_.Link(core_.MakeScorer(), claimed.slot, scratch);
+    core_.linked_count.fetch_add(1, std::memory_order_relaxed);
+    if (!(core_.graph.AddState(claimed.slot, Graph::kLinked) & Graph::kDead)) {
+      core_.pending_count.fetch_sub(1, std::memory_order_relaxed);
+    }
+  }
+  core_.graph.AddState(claimed.slot, Graph::kSettled);
+  core_.tail.Settle(claimed);
+}
+
+bool HnswIndex::Consolidate() {
+  std::vector<Slot> freed;
+  const bool worked = consolidator_.Step(OldestCut(), &freed);
+  core_.epochs.Collect();
+  if (freed.empty()) return worked;
+  // The lowest first: a shrunken index stays in few pages.
+  std::sort(freed.begin(), freed.end(), std::greater<>());
+  MutexLock lock(free_mutex_);
+  free_.insert(free_.end(), freed.begin(), freed.end());
+  return worked;
+}
+
+uint64_t HnswIndex::OldestCut() const {
+  MutexLock lock(cuts_->mutex);
+  return cuts_->alive.empty() ? ~uint64_t{0} : cuts_->alive.begin()->first;
+}
+
+StatusOr<std::vector<Hit>> HnswIndex::Search(std::span<const float> query,
+                                             const SearchOptions& options) const {
+  VECTRON_RETURN_IF_ERROR(core_.space.Validate(query, "query"));
+  if (options.k == 0) return InvalidArgument("k is 0, not at least 1");
+  ThreadScratch<SearchScratch> scratch;
+  return Searcher(core_, *core_.options.clock, options, scratch.get()).Run(query);
+}
+
+StatusOr<float> HnswIndex::Distance(std::span<const float> query, Slot slot) const {
+  VECTRON_RETURN_IF_ERROR(core_.space.Validate(query, "query"));
+  const EpochManager::Guard guard = core_.epochs.Enter();
+  if (slot >= core_.SlotCount() || !core_.live.Test(slot)) {
+    return MakeError(Reason::kPointNotFound, fmt::format("slot {} holds no vector", slot));
+  }
+  ThreadScratch<SearchScratch> scratch;
+  core_.space.Prepare(query.data(), &scratch.get()->exact_query);
+  const auto* row = reinterpret_cast<const std::byte*>(core_.space.Row(slot));
+  float distance = 0;
+  core_.space.Distances(scratch.get()->exact_query, &row, 1, &distance);
+  return distance;
+}
+
+StatusOr<std::vector<float>> HnswIndex::GetVector(Slot slot) const {
+  const EpochManager::Guard guard = core_.epochs.Enter();
+  if (slot >= core_.SlotCount() || !core_.live.Test(slot)) {
+    return MakeError(Reason::kPointNotFound, fmt::format("slot {} holds no vector", slot));
+  }
+  const float* row = core_.space.Row(slot);
+  return std::vector<float>(row, row + core_.options.dimension);
+}
+
+std::unique_ptr<VectorIndex::Watermark> HnswIndex::Cut() {
+  const uint64_t slot_count = core_.SlotCount();
+  CheckpointCut cut{slot_count, core_.live_count.load(std::memory_order_relaxed),
+                    core_.live.Copy(slot_count)};
+  // Deletions of before carry a smaller number, later ones this or a greater one.
+  ++sequence_;
+  return std::make_unique<Cutting>(cuts_, sequence_, std::move(cut));
+}
+
+Status HnswIndex::WriteCheckpoint(const Watermark& watermark, const std::string& path,
+                                  uint64_t bytes_per_second_max) const {
+  const auto& cutting = static_cast<const Cutting&>(watermark);
+  return CheckpointWriter(core_, cutting.cut()).Write(path, bytes_per_second_max);
+}
+
+Status HnswIndex::Restore(const std::string& path) {
+  CheckpointReader reader(core_, [this](uint64_t slots) {
+    return Reserve((slots + kSlotsAtOnce - 1) / kSlotsAtOnce * kSlotsAtOnce);
+  });
+  VECTRON_RETURN_IF_ERROR(reader.Read(path));
+  for (const Slot slot : reader.dead()) consolidator_.AddDead(slot, 0);
+  MutexLock lock(free_mutex_);
+  free_ = reader.free();
+  std::reverse(free_.begin(), free_.end());
+  return OkStatus();
+}
+
+IndexStats HnswIndex::Stats() const {
+  IndexStats stats;
+  stats.live_count = core_.live_count.load(std::memory_order_relaxed);
+  stats.deleted_count = consolidator_.dead_count();
+  stats.pending_count = core_.pending_count.load(std::memory_order_relaxed);
+  stats.slot_count = core_.SlotCount();
+  stats.memory_bytes = core_.space.memory_bytes() + core_.graph.memory_bytes() +
+                       core_.codes.memory_bytes() + core_.live.memory_bytes() +
+                       core_.labels.memory_bytes() + doomed_.memory_bytes() +
+                       core_.tail.memory_bytes();
+  return stats;
+}
+
+void HnswIndex::ForEachLive(const std::function<void(Slot slot, uint64_t label)>& visit) const {
+  // What is deleted meanwhile keeps its label until the guard is left.
+  const EpochManager::Guard guard = core_.epochs.Enter();
+  core_.live.ForEachSet(core_.SlotCount(), [&](Slot slot) {
+    visit(slot, core_.labels[slot]);
+    return true;
+  });
+}
+
+}  // namespace vectron::index

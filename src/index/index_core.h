@@ -1,0 +1,50 @@
+#pragma once
+
+#include <atomic>
+
+#include "index/code_store.h"
+#include "index/graph/graph.h"
+#include "index/memory/epoch.h"
+#include "index/memory/slot_bitmap.h"
+#include "index/tail.h"
+#include "index/vector_index.h"
+#include "index/vector_space.h"
+
+namespace vectron::index {
+
+// What an index consists of, shared by those who search it, change it and write
+// it to disk; each member says who may do what with it.
+//
+// How a vector becomes visible (Put): floats and codes are written, then the live
+// bit is set, then the slot is appended to the tail, each a release. How it goes
+// (Delete): the live bit is cleared. A slot is written again only after its links
+// are gone and every guard of before has been left.
+struct IndexCore {
+  IndexCore(const IndexOptions& index_options, const Kernels& kernels)
+      : options(index_options),
+        space(options.metric, options.dimension, kernels),
+        graph(options.m, options.seed),
+        codes(space, graph, epochs, slot_count),
+        tail(epochs) {}
+
+  Scorer MakeScorer() const {
+    return Scorer(space, options.quantization == Quantization::kSq8 ? codes.current() : nullptr);
+  }
+  uint64_t SlotCount() const { return slot_count.load(std::memory_order_acquire); }
+
+  const IndexOptions options;
+  EpochManager epochs;
+  std::atomic<uint64_t> slot_count{0};  // slots ever used; grows, by the apply thread
+  SlotBitmap live;                      // written by the apply thread
+  TypedSlabArray<uint64_t> labels;      // as the floats
+  VectorSpace space;
+  Graph graph;
+  CodeStore codes;  // unused without quantisation
+  Tail tail;
+
+  std::atomic<uint64_t> live_count{0};
+  std::atomic<uint64_t> pending_count{0};  // live and not linked
+  std::atomic<uint64_t> linked_count{0};   // in the graph, live or dead
+};
+
+}  // namespace vectron::index

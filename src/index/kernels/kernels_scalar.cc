@@ -1,0 +1,97 @@
+// The definition of what the other files compute, and the fallback.
+
+#include "index/kernels/kernels.h"
+
+namespace vectron::index {
+namespace {
+
+uint8_t Code(const std::byte* row, size_t d) { return static_cast<uint8_t>(row[d]); }
+const float* Floats(const std::byte* row) { return reinterpret_cast<const float*>(row); }
+
+void L2Codes(const int16_t* query, const std::byte* const* rows, size_t count, size_t padded,
+             uint32_t* sums) {
+  for (size_t i = 0; i < count; ++i) {
+    uint32_t sum = 0;
+    for (size_t d = 0; d < padded; ++d) {
+      const int32_t difference = Code(rows[i], d) - query[d];
+      sum += static_cast<uint32_t>(difference * difference);
+    }
+    sums[i] = sum;
+  }
+}
+
+void L2WeightedCodes(const int16_t* query, const int16_t* weights, const std::byte* const* rows,
+                     size_t count, size_t padded, uint32_t* sums) {
+  for (size_t i = 0; i < count; ++i) {
+    uint32_t sum = 0;
+    for (size_t d = 0; d < padded; ++d) {
+      const int32_t difference = Code(rows[i], d) - query[d];
+      sum += static_cast<uint32_t>(weights[d] * difference * difference);
+    }
+    sums[i] = sum;
+  }
+}
+
+void DotCodes(const int16_t* query, const std::byte* const* rows, size_t count, size_t padded,
+              int32_t* sums) {
+  for (size_t i = 0; i < count; ++i) {
+    int32_t sum = 0;
+    for (size_t d = 0; d < padded; ++d) sum += query[d] * Code(rows[i], d);
+    sums[i] = sum;
+  }
+}
+
+void L2Floats(const float* query, const std::byte* const* rows, size_t count, size_t dimension,
+              float* distances) {
+  for (size_t i = 0; i < count; ++i) {
+    const float* row = Floats(rows[i]);
+    float sum = 0;
+    for (size_t d = 0; d < dimension; ++d) sum += (row[d] - query[d]) * (row[d] - query[d]);
+    distances[i] = sum;
+  }
+}
+
+void DotFloats(const float* query, const std::byte* const* rows, size_t count, size_t dimension,
+               float* products) {
+  for (size_t i = 0; i < count; ++i) {
+    const float* row = Floats(rows[i]);
+    float sum = 0;
+    for (size_t d = 0; d < dimension; ++d) sum += row[d] * query[d];
+    products[i] = sum;
+  }
+}
+
+void DotNormFloats(const float* query, const std::byte* const* rows, size_t count, size_t dimension,
+                   float* products, float* squares) {
+  for (size_t i = 0; i < count; ++i) {
+    const float* row = Floats(rows[i]);
+    float product = 0;
+    float square = 0;
+    for (size_t d = 0; d < dimension; ++d) {
+      product += row[d] * query[d];
+      square += row[d] * row[d];
+    }
+    products[i] = product;
+    squares[i] = square;
+  }
+}
+
+size_t Encode(const float* vector, const float* low, const float* inverse_step, size_t dimension,
+              uint8_t* code) {
+  size_t outside = 0;
+  for (size_t d = 0; d < dimension; ++d) {
+    const float place = (vector[d] - low[d]) * inverse_step[d];
+    outside += place < -0.5f || place > 255.5f;
+    // In this order NaN (infinity times zero) becomes 0, as in the other files.
+    const float clipped = !(place > 0.0f) ? 0.0f : place > 255.0f ? 255.0f : place;
+    code[d] = static_cast<uint8_t>(__builtin_rintf(clipped));
+  }
+  return outside;
+}
+
+}  // namespace
+
+constexpr Kernels kScalarKernels = {"scalar", L2Codes,   L2WeightedCodes, DotCodes,
+                                    L2Floats, DotFloats, DotNormFloats,   Encode};
+
+}  // namespace vectron::index

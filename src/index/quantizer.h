@@ -1,0 +1,98 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "common/collection.h"
+#include "index/kernels/kernels.h"
+
+namespace vectron::index {
+
+// Codes are padded to whole cache lines with zeros.
+inline constexpr size_t kCodeUnitBytes = 64;
+
+// 64-byte aligned memory for one vector in the form a kernel wants.
+class AlignedBuffer {
+ public:
+  void* Resize(size_t bytes);
+
+  template <typename T>
+  T* As() const {
+    return reinterpret_cast<T*>(start_);
+  }
+
+ private:
+  std::vector<std::byte> memory_;
+  std::byte* start_ = nullptr;
+};
+
+// One side of a distance, prepared once and then compared with many rows.
+struct Prepared {
+  AlignedBuffer values;  // int16 for codes, float for floats
+  // distance = bias + scale * raw sum
+  float bias = 0;
+  float scale = 1;
+};
+
+// Scalar quantisation to 8 bits a dimension: x[d] is about low[d] + step[d] *
+// code[d], with ranges learnt from the data.
+//
+// For l2 the distance between codes is a sum of integers: step[d]^2 is a common
+// unit times a small integer weight (1 to 127; all 1 where the dimensions' scales
+// are alike), so it needs nothing stored beside the codes and is exact for
+// them. For cosine and dot each dimension has its own step, folded into the
+// query. All sums fit 32 bits by construction, for any dimension.
+//
+// Data whose components are whole numbers in 0..255 (image descriptors, pixels)
+// gets low 0 and step 1 for l2 and dot: `integral()`, its codes lose nothing.
+//
+// Immutable after construction: thread-safe.
+class Sq8Quantizer {
+ public:
+  // Reads row i of the sample (0 <= i < count) into `row`.
+  using SampleRow = std::function<void(size_t i, float* row)>;
+  // Learns ranges from `count` >= 1 rows (normalised ones for cosine).
+  static Sq8Quantizer Learn(Metric metric, size_t dimension, size_t count, const SampleRow& sample,
+                            const Kernels& kernels);
+  // From what `low()` and `range()` said; both finite, ranges positive.
+  Sq8Quantizer(Metric metric, std::vector<float> low, std::vector<float> range, bool integral,
+               const Kernels& kernels);
+
+  // Writes padded_bytes() of code. Returns how many components were not
+  // represented as well as the others: outside the learnt range, or, when
+  // integral(), different from their code.
+  size_t Encode(const float* vector, uint8_t* code) const;
+  void Decode(const uint8_t* code, float* vector) const;
+
+  // `query` is normalised for cosine. Distances() then gives approximate distances
+  // in the metric's own terms for cosine and dot, and in units of the codes for
+  // l2: comparable with each other, whatever was prepared.
+  void Prepare(const float* query, Prepared* prepared) const;
+  void PrepareCode(const uint8_t* code, Prepared* prepared) const;
+  void Distances(const Prepared& prepared, const std::byte* const* rows, size_t count,
+                 float* distances) const;
+
+  size_t dimension() const { return low_.size(); }
+  size_t padded_bytes() const { return padded_; }
+  bool integral() const { return integral_; }
+  const std::vector<float>& low() const { return low_; }
+  const std::vector<float>& range() const { return range_; }
+
+ private:
+  void ChooseL2Steps();
+  void PrepareDot(const float* query, Prepared* prepared) const;
+
+  Metric metric_;
+  size_t padded_;
+  bool integral_;
+  const Kernels* kernels_;
+  std::vector<float> low_;
+  std::vector<float> range_;
+  std::vector<float> step_;
+  std::vector<float> inverse_step_;
+  std::vector<int16_t> weights_;  // l2, padded; empty: all 1
+};
+
+}  // namespace vectron::index

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "common/clock.h"
+#include "index/graph/walk.h"
+#include "index/index_core.h"
+
+namespace vectron::index {
+
+// Memory of one search, kept by its thread from one to the next.
+struct SearchScratch {
+  WalkScratch walk;
+  CandidatePool found;
+  Prepared query;        // for the graph's distances
+  Prepared exact_query;  // for exact ones
+  std::vector<const std::byte*> rows;
+  std::vector<float> distances;
+};
+
+// One search. A view of the index; thread-safe as a whole, one object a search.
+//
+// Why a search that runs beside a replacement (Put of the new vector, then Delete
+// of the old one) never misses both: the place of the tail's head is taken
+// before the graph is walked; after the walk, what was deleted is dropped; then the
+// tail is scanned from that head to its end as it is by then, in order,
+// each entry's live bit looked at as it is passed. If the old vector is found dead
+// anywhere, its Delete has happened, hence the Put before it, and the new vector
+// stands in the tail behind the head that was taken (then the scan, whose
+// end is read later than the old vector's live bit, comes to it) or was linked before
+// the walk began (then the walk could find it like any other).
+class Searcher {
+ public:
+  Searcher(const IndexCore& core, const Clock& clock, const SearchOptions& options,
+           SearchScratch* scratch)
+      : core_(core), limit_{&clock, options.deadline}, options_(options), scratch_(*scratch) {}
+
+  // `query` is valid, k at least 1.
+  StatusOr<std::vector<Hit>> Run(std::span<const float> query);
+
+ private:
+  // These return false when the deadline passed.
+  bool SearchGraph(const Scorer& scorer);
+  bool WalkUnfiltered(const Walker& walker, Candidate start, size_t ef);
+  bool WalkFiltered(const Walker& walker, Candidate start, size_t ef);
+  // Every live slot that passes the filter.
+  bool ScanAll(const Scorer& scorer, const Prepared& query);
+  bool ScanTail(const Scorer& scorer, const Prepared& query, Tail::Cursor from);
+  template <typename ForEachSlot>
+  bool Scan(const Scorer& scorer, const Prepared& query, ForEachSlot&& for_each_slot);
+
+  bool Wanted(Slot slot) const {
+    return core_.live.Test(slot) && (!options_.filter || options_.filter(slot));
+  }
+  double EstimateSelectivity(uint64_t slot_count) const;
+  size_t FoundMax() const;
+  uint64_t LiveInGraph() const;
+  std::vector<Hit> Rerank(const Scorer& scorer);
+
+  const IndexCore& core_;
+  const WalkLimit limit_;
+  const SearchOptions& options_;
+  SearchScratch& scratch_;
+};
+
+}  // namespace vectron::index

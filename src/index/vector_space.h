@@ -1,0 +1,108 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "index/memory/slab_array.h"
+#include "index/quantizer.h"
+#include "index/vector_index.h"
+
+namespace vectron::index {
+
+// The vectors as they were put, and exact distances to them. Slots are written
+// by the apply thread before they become visible, read by any thread.
+class VectorSpace {
+ public:
+  VectorSpace(Metric metric, size_t dimension, const Kernels& kernels)
+      : metric_(metric),
+        dimension_(dimension),
+        kernels_(&kernels),
+        floats_(dimension * sizeof(float)) {}
+
+  Metric metric() const { return metric_; }
+  size_t dimension() const { return dimension_; }
+  const Kernels& kernels() const { return *kernels_; }
+
+  [[nodiscard]] bool Reserve(uint64_t slots) { return floats_.Reserve(slots); }
+  float* Row(Slot slot) const { return floats_.At<float>(slot); }
+  uint64_t memory_bytes() const { return floats_.memory_bytes(); }
+
+  // INVALID_ARGUMENT unless `dimension` finite floats, not all zero for cosine.
+  // `what`: "vector" or "query", for the message.
+  Status Validate(std::span<const float> vector, const char* what) const;
+
+  // What queries and codes are made of: the vector itself, or its direction for
+  // cosine.
+  void Normalize(const float* vector, float* out) const;
+  // The form in which Distances() takes a valid vector.
+  void Prepare(const float* vector, Prepared* prepared) const;
+  // Distances as in Hit. Always finite: what overflows a float is clamped.
+  void Distances(const Prepared& prepared, const std::byte* const* rows, size_t count,
+                 float* distances) const;
+
+ private:
+  float SlowDistance(const float* query, const float* row) const;
+
+  const Metric metric_;
+  const size_t dimension_;
+  const Kernels* const kernels_;
+  SlabArray floats_;
+};
+
+// One generation of codes: replaced as a whole when ranges are learnt anew.
+struct CodeSet {
+  CodeSet(Sq8Quantizer learnt, uint64_t learnt_from)
+      : quantizer(std::move(learnt)), sample_count(learnt_from), codes(quantizer.padded_bytes()) {}
+
+  uint8_t* Row(Slot slot) const { return codes.At<uint8_t>(slot); }
+
+  const Sq8Quantizer quantizer;
+  const uint64_t sample_count;  // vectors that the ranges were learnt from
+  SlabArray codes;
+  // Vectors encoded since, and their components that did not fit (Encode).
+  std::atomic<uint64_t> encoded_count{0};
+  std::atomic<uint64_t> misfit_count{0};
+};
+
+// How the graph measures distances: on codes where there are any, else on
+// floats. A view of one generation, for one operation under one epoch guard.
+// Distances of one Scorer are comparable with each other only.
+class Scorer {
+ public:
+  // `codes` may be null.
+  Scorer(const VectorSpace& space, const CodeSet* codes)
+      : space_(&space),
+        codes_(codes),
+        row_bytes_(codes != nullptr ? codes->quantizer.padded_bytes()
+                                    : space.dimension() * sizeof(float)) {}
+
+  const VectorSpace& space() const { return *space_; }
+  bool exact() const { return codes_ == nullptr; }
+
+  // `query` is valid and, for cosine, need not be normalised.
+  void Prepare(const float* query, Prepared* prepared) const;
+  void PrepareSlot(Slot slot, Prepared* prepared) const;
+
+  const std::byte* Row(Slot slot) const {
+    return codes_ != nullptr ? codes_->codes.At(slot)
+                             : reinterpret_cast<const std::byte*>(space_->Row(slot));
+  }
+  void Prefetch(const std::byte* row) const {
+    for (size_t i = 0; i < row_bytes_; i += 64) __builtin_prefetch(row + i);
+  }
+  void Distances(const Prepared& prepared, const std::byte* const* rows, size_t count,
+                 float* distances) const {
+    if (codes_ != nullptr) {
+      codes_->quantizer.Distances(prepared, rows, count, distances);
+    } else {
+      space_->Distances(prepared, rows, count, distances);
+    }
+  }
+
+ private:
+  const VectorSpace* space_;
+  const CodeSet* codes_;
+  size_t row_bytes_;
+};
+
+}  // namespace vectron::index
