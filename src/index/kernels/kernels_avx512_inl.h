@@ -1,3 +1,5 @@
+#pragma once
+
 // The body of kernels_avx512.cc and kernels_avx512_vnni.cc, which define before
 // they include it MultiplyAdd(sum, a, b): sum + the products of 16-bit pairs,
 // added two by two into 32 bits. In an unnamed namespace: each has its own.
