@@ -24,6 +24,10 @@ class JsonScanner {
   bool AtEnd() const { return position_ == end_; }
   size_t offset() const { return static_cast<size_t>(position_ - begin_); }
 
+  // The next byte; '\0' at the end.
+  char Peek() const { return AtEnd() ? '\0' : *position_; }
+  // Steps over `count` bytes that the caller has looked at.
+  void Advance(size_t count) { position_ += count; }
   // Steps over `c` if it comes next.
   bool TryTake(char c);
   // INVALID_ARGUMENT, naming `what`, unless `c` comes next.
