@@ -144,11 +144,7 @@ void HttpConnection::UncountBody() {
 }
 
 void HttpConnection::AwaitRequest() {
-  if (context_->draining.load()) {
-    // With nothing unread the client gets what was written, even if it keeps its end open.
-    ErrorCode ignored;
-    return buffer_.size() == 0 && socket_.available(ignored) == 0 ? Close() : Linger();
-  }
+  if (context_->draining.load()) return Finish();
   if (buffer_.size() > 0) return ReadHeader();
   state_ = State::kIdle;
   // A client that comes and goes for hours must not keep its largest header.
@@ -164,6 +160,7 @@ void HttpConnection::AwaitRequest() {
 
 void HttpConnection::ReadHeader() {
   state_ = State::kHeader;
+  request_complete_ = false;
   parser_.emplace();
   parser_->header_limit(static_cast<uint32_t>(context_->options.header_bytes_max));
   parser_->body_limit(context_->options.body_bytes_max);
@@ -267,6 +264,7 @@ void HttpConnection::OnReadError(ErrorCode error) {
 void HttpConnection::HandleRequest() {
   auto& message = parser_->get();
   state_ = State::kHandling;
+  request_complete_ = true;
   keep_alive_ = message.keep_alive();
   is_head_ = message.method() == http::verb::head;
   HttpRequest request{
@@ -296,6 +294,7 @@ void HttpConnection::Answer(uint64_t request, HttpResponse response) {
 
 void HttpConnection::RefuseRequest(int status, std::string_view message) {
   keep_alive_ = false;
+  request_complete_ = false;
   context_->options.on_refused(status);
   HttpResponse response = MakeErrorResponse(InvalidArgument(message), 0);
   response.status = status;
@@ -331,8 +330,14 @@ void HttpConnection::OnWritten(ErrorCode error) {
   StopTimer();
   out_body_ = std::string();
   if (error) return Close();
-  if (!keep_alive_) return Linger();
+  if (!keep_alive_) return Finish();
   AwaitRequest();
+}
+
+void HttpConnection::Finish() {
+  ErrorCode ignored;
+  const bool all_read = request_complete_ && buffer_.size() == 0 && socket_.available(ignored) == 0;
+  all_read ? Close() : Linger();
 }
 
 void HttpConnection::Linger() {
@@ -362,7 +367,8 @@ void HttpConnection::Discard() {
 }
 
 void HttpConnection::Drain() {
-  keep_alive_ = false;
+  // In other states the connection sees for itself that the server drains, when it has
+  // written its answer.
   if (state_ == State::kIdle) Close();
 }
 

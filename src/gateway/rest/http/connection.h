@@ -77,6 +77,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void RefuseRequest(int status, std::string_view message);
   void Write(const HttpResponse& response);
   void OnWritten(ErrorCode error);
+  // Closes; after lingering, where the client may still be sending.
+  void Finish();
   void Linger();
   void Discard();
   void Register(std::shared_ptr<HttpLoop> loop);
@@ -103,6 +105,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   size_t body_timer_bytes_ = 0;    // when the timer was last set
   uint64_t request_number_ = 0;
   bool keep_alive_ = false;
+  bool request_complete_ = false;
   bool is_head_ = false;
   TimePoint received_at_;
 
