@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -19,11 +20,14 @@
 #include "common/thread_pool.h"
 #include "consensus/state_machine.h"
 #include "shard/reader_gate.h"
+#include "shard/state_directory.h"
 #include "shard/state_hash.h"
 #include "storage/database.h"
 #include "storage/shared_resources.h"
 
 namespace vectron::shard {
+
+class WriteStage;
 
 struct ShardOptions {
   ShardId shard;
@@ -139,12 +143,65 @@ class Shard : public consensus::StateMachine {
 
  private:
   struct State;  // what a snapshot replaces: the store and the index
-  class Background;
+  enum class CheckpointRule { kAlways, kIfWorthwhile };
 
-  Shard(ShardOptions options, ShardEnvironment environment);
+  Shard(ShardOptions options, ShardEnvironment environment, StateDirectory directory);
+
+  // The state stays while the caller holds a Guard of gate_.
+  const State& CurrentState() const { return *current_.load(std::memory_order_acquire); }
+  // The same for calls that take long.
+  std::shared_ptr<State> SharedState() const;
+  void SetState(std::shared_ptr<State> state);
+
+  Status CheckServeable(const State& state) const;
+  // Entries that the store already has: brings the index forward.
+  Status Replay(State& state, std::span<const consensus::CommittedEntry> entries)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(apply_mutex_);
+  Status ApplyNew(State& state, std::span<const consensus::CommittedEntry> entries,
+                  std::vector<consensus::ApplyResult>* results)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(apply_mutex_);
+  Status StageAll(State& state, std::span<const consensus::CommittedEntry> entries,
+                  WriteStage* stage, std::vector<consensus::ApplyResult>* results)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(apply_mutex_);
+  Status ApplyToIndex(State& state, const WriteStage& stage)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(apply_mutex_);
+
+  bool WorthCheckpoint(const State& state) const;
+  Status Checkpoint(CheckpointRule rule);
+  void RunFlushes();
+  void CollectGarbage();
+  // Runs `task` on the background pool unless one of ours is queued or runs.
+  void StartBackground(std::function<void()> task);
+
+  // The winners of a search with what `select` asks for; false if one of them is
+  // gone.
+  StatusOr<bool> FillRecords(const State& state, const Select& select,
+                             std::vector<ScoredRecord>* results) const;
+  uint64_t TailCountMax(const VectorConfig& config) const;
 
   const ShardOptions options_;
   const ShardEnvironment environment_;
+
+  // Readers of current_, and of what the index's labels name.
+  ReaderGate gate_;
+  std::atomic<State*> current_{nullptr};
+  mutable Mutex state_mutex_;
+  std::shared_ptr<State> state_ ABSL_GUARDED_BY(state_mutex_);
+
+  // Held by checkpoints while they run. Before apply_mutex_.
+  Mutex checkpoint_mutex_;
+  // Held by Apply, and by checkpoints and snapshots for the moment of their cut.
+  Mutex apply_mutex_;
+  StateDirectory directory_ ABSL_GUARDED_BY(apply_mutex_);
+
+  Mutex background_mutex_;
+  CondVar background_done_;
+  bool background_running_ ABSL_GUARDED_BY(background_mutex_) = false;
+  bool closing_ ABSL_GUARDED_BY(background_mutex_) = false;
+  // RequestFlush came while something ran.
+  bool flush_wanted_ ABSL_GUARDED_BY(background_mutex_) = false;
+  std::atomic<TimePoint> last_checkpoint_;
+  std::atomic<TimePoint> last_garbage_check_;
 };
 
 }  // namespace vectron::shard

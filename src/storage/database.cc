@@ -347,6 +347,8 @@ StatusOr<bool> Database::CollectGarbage(Family family, double garbage_fraction) 
   return true;
 }
 
+void Database::CancelManualCompactions() { db_->DisableManualCompaction(); }
+
 Status Database::BackgroundError() const { return listener_->error(); }
 
 Status Database::Resume() {

@@ -238,6 +238,9 @@ class Database {
   // Rewrites the live values of blob files if more than `garbage_fraction` of the
   // family's blob bytes are garbage. Slow: for a background thread. True if it did.
   StatusOr<bool> CollectGarbage(Family family, double garbage_fraction);
+  // Makes CompactRange and CollectGarbage, running or to come, return at once: before
+  // closing.
+  void CancelManualCompactions();
 
   // Why writes are refused; OK when they are not.
   Status BackgroundError() const;

@@ -1,0 +1,166 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "common/atomic_file.h"
+#include "common/check.h"
+#include "common/logging.h"
+#include "shard/shard.h"
+#include "shard/shard_state.h"
+
+// What a shard does beside its log: linking, flushing, checkpoints, snapshots.
+
+namespace vectron::shard {
+namespace {
+
+constexpr std::chrono::minutes kGarbageCheckInterval{1};
+
+}  // namespace
+
+bool Shard::DoIndexWork(size_t count_max) {
+  const auto guard = gate_.Enter();
+  return CurrentState().index->DoWork(count_max);
+}
+
+void Shard::StartBackground(std::function<void()> task) {
+  MutexLock lock(background_mutex_);
+  if (background_running_ || closing_) return;
+  background_running_ = environment_.background->TrySubmit([this, task = std::move(task)] {
+    task();
+    MutexLock done_lock(background_mutex_);
+    background_running_ = false;
+    background_done_.NotifyAll();
+  });
+}
+
+void Shard::RequestFlush() {
+  {
+    MutexLock lock(background_mutex_);
+    flush_wanted_ = true;
+  }
+  StartBackground([this] { RunFlushes(); });
+}
+
+void Shard::RunFlushes() {
+  while (true) {
+    {
+      MutexLock lock(background_mutex_);
+      if (!flush_wanted_ || closing_) return;
+      flush_wanted_ = false;
+    }
+    const Status status = Checkpoint(CheckpointRule::kIfWorthwhile);
+    if (status.ok()) continue;
+    VECTRON_LOG_WARN("shard {}: cannot be made durable: {}", options_.shard.value(),
+                     status.ToString());
+    return;
+  }
+}
+
+// A checkpoint writes all vectors, so it waits until a good part of them changed: the
+// bytes written stay in proportion to the bytes that changed.
+bool Shard::WorthCheckpoint(const State& state) const {
+  const uint64_t changed_count = state.index_change_count.load(std::memory_order_relaxed) -
+                                 state.checkpoint_change_count.load(std::memory_order_relaxed);
+  if (!state.has_checkpoint.load(std::memory_order_relaxed)) return true;
+  const double fraction = options_.checkpoint_changed_fraction;
+  return changed_count >= options_.checkpoint_changed_min &&
+         static_cast<double>(changed_count) >=
+             fraction * static_cast<double>(state.point_count.load(std::memory_order_relaxed));
+}
+
+Status Shard::Checkpoint(CheckpointRule rule) {
+  MutexLock serial(checkpoint_mutex_);
+  const std::shared_ptr<State> state = SharedState();
+  PointIndex::CutPtr cut;  // goes before the state that it is of
+  LogIndex applied;
+  uint64_t change_count = 0;
+  bool unchanged = false;
+  {
+    MutexLock lock(apply_mutex_);
+    VECTRON_RETURN_IF_ERROR(state->failure);
+    applied = LogIndex(state->index_applied.load());
+    change_count = state->index->change_count();
+    unchanged = state->has_checkpoint && change_count == state->checkpoint_change_count;
+    const bool wanted = rule == CheckpointRule::kAlways || WorthCheckpoint(*state);
+    if (!unchanged && wanted) cut = state->index->MakeCut();
+  }
+  // Before the index: an index that is ahead of its store would be of no use.
+  VECTRON_RETURN_IF_ERROR(state->store->database().Flush());
+  const LogIndex last(state->checkpoint_applied);
+  if (cut != nullptr) {
+    VECTRON_RETURN_IF_ERROR(state->checkpoints.Write(*state->index, *cut, applied,
+                                                     options_.checkpoint_bytes_per_second_max));
+  } else if (unchanged && applied > last) {
+    VECTRON_RETURN_IF_ERROR(state->checkpoints.Advance(last, applied));
+  } else {
+    return OkStatus();
+  }
+  state->has_checkpoint = true;
+  state->checkpoint_change_count = change_count;
+  state->checkpoint_applied.store(applied.value(), std::memory_order_release);
+  last_checkpoint_.store(environment_.clock->Now(), std::memory_order_relaxed);
+  return OkStatus();
+}
+
+void Shard::Tick() {
+  const std::shared_ptr<State> state = SharedState();
+  const TimePoint now = environment_.clock->Now();
+  if (!state->store->database().BackgroundError().ok()) {
+    // RocksDB tries by itself where it saw that there was no room; this covers the
+    // rest. It says in the log what came of it.
+    StartBackground([state] { state->store->database().Resume().IgnoreError(); });
+    return;
+  }
+  const TimePoint last = last_checkpoint_.load(std::memory_order_relaxed);
+  if (now - last >= options_.checkpoint_interval && WorthCheckpoint(*state) &&
+      state->point_count > 0) {
+    RequestFlush();
+  } else if (now - last_garbage_check_.load(std::memory_order_relaxed) >= kGarbageCheckInterval) {
+    last_garbage_check_.store(now, std::memory_order_relaxed);
+    StartBackground([this] { CollectGarbage(); });
+  }
+}
+
+void Shard::CollectGarbage() {
+  const std::shared_ptr<State> state = SharedState();
+  for (const storage::Family family : {Store::kVectors, Store::kPoints}) {
+    const auto collected =
+        state->store->database().CollectGarbage(family, options_.blob_garbage_fraction_max);
+    if (!collected.ok()) {
+      VECTRON_LOG_WARN("shard {}: {}", options_.shard.value(), collected.status().ToString());
+    }
+  }
+}
+
+Status Shard::Close() {
+  {
+    MutexLock lock(background_mutex_);
+    closing_ = true;
+    while (background_running_) background_done_.Wait(background_mutex_);
+  }
+  return Checkpoint(CheckpointRule::kAlways);
+}
+
+StatusOr<LogIndex> Shard::SaveSnapshot(const std::string& dir) {
+  const std::shared_ptr<State> state = SharedState();
+  VECTRON_RETURN_IF_ERROR(CheckServeable(*state));
+  VECTRON_RETURN_IF_ERROR(MakeDirectories(dir));
+  // Most of the flush is done before Apply has to wait for the rest.
+  VECTRON_RETURN_IF_ERROR(state->store->database().Flush());
+  PointIndex::CutPtr cut;
+  LogIndex applied;
+  {
+    MutexLock lock(apply_mutex_);
+    VECTRON_RETURN_IF_ERROR(state->failure);
+    applied = state->applied();
+    cut = state->index->MakeCut();
+    VECTRON_RETURN_IF_ERROR(state->store->database().Checkpoint(dir + "/store"));
+  }
+  IndexCheckpoints checkpoints(dir + "/index");
+  VECTRON_RETURN_IF_ERROR(
+      checkpoints.Write(*state->index, *cut, applied, options_.checkpoint_bytes_per_second_max));
+  return applied;
+}
+
+}  // namespace vectron::shard

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "common/error.h"
+#include "common/ids.h"
+#include "common/mutex.h"
+#include "consensus/session_table.h"
+#include "shard/index_checkpoints.h"
+#include "shard/point_index.h"
+#include "shard/reader_gate.h"
+#include "shard/shard.h"
+#include "shard/store.h"
+
+namespace vectron::shard {
+
+// What a shard holds and a snapshot replaces as a whole. Used by shard*.cc only.
+struct Shard::State {
+  // Opens or creates what is in `path`; brings no log with it.
+  static StatusOr<std::shared_ptr<State>> Open(const std::string& path, const ShardOptions& options,
+                                               const ShardEnvironment& environment,
+                                               ReaderGate* gate);
+  State(std::string state_path, std::unique_ptr<Store> opened)
+      : path(std::move(state_path)), store(std::move(opened)), checkpoints(path + "/index") {}
+  // Removes the directory if it was replaced.
+  ~State();
+
+  LogIndex applied() const {
+    return LogIndex(std::min(store_applied.load(std::memory_order_acquire),
+                             index_applied.load(std::memory_order_acquire)));
+  }
+  bool serveable() const { return applied() >= serveable_from; }
+  void Publish(const StoreState& state);
+  StateHash hash() const {
+    MutexLock lock(hash_mutex);
+    return published_hash;
+  }
+
+  // Constant.
+  const std::string path;
+  std::unique_ptr<Store> store;
+  std::unique_ptr<PointIndex> index;
+  LogIndex serveable_from;  // what the store had applied when it was opened
+
+  // Of whoever holds Shard::apply_mutex_.
+  consensus::SessionTable sessions;
+  StoreState store_state;
+  // Not OK after an error that left the store and the index apart: nothing more is
+  // applied, and opening the shard again repairs it.
+  Status failure;
+
+  // Written under Shard::apply_mutex_, read by anyone.
+  std::atomic<uint64_t> store_applied{0};
+  std::atomic<uint64_t> index_applied{0};
+  std::atomic<uint64_t> index_change_count{0};
+  std::atomic<uint64_t> point_count{0};
+  std::atomic<bool> replaced{false};
+  mutable Mutex hash_mutex;
+  StateHash published_hash ABSL_GUARDED_BY(hash_mutex);
+
+  // Of whoever holds Shard::checkpoint_mutex_.
+  IndexCheckpoints checkpoints;
+  // Written under it, read by anyone.
+  std::atomic<bool> has_checkpoint{false};
+  std::atomic<uint64_t> checkpoint_applied{0};
+  std::atomic<uint64_t> checkpoint_change_count{0};  // index_change_count then
+
+ private:
+  Status OpenIndex(ReaderGate* gate);
+  Status BuildIndex(ReaderGate* gate);
+};
+
+}  // namespace vectron::shard

@@ -1,0 +1,100 @@
+#pragma once
+
+#include <absl/container/flat_hash_map.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "common/data_ops.h"
+#include "common/error.h"
+#include "consensus/session_table.h"
+#include "consensus/state_machine.h"
+#include "shard/point_index.h"
+#include "shard/store.h"
+
+namespace vectron::shard {
+
+// Works out what some consecutive log entries do to the store, as one batch, and
+// to the index. Later entries see what earlier ones staged. Nothing is changed
+// until the caller writes the batch; dropping the stage drops it all.
+//
+// Used by the apply thread, for one call of Apply. The index must be at the
+// store's applied index: what it does not know is taken for absent.
+class WriteStage {
+ public:
+  // The final state of a point that was touched.
+  struct Change {
+    const PointId& id;
+    bool exists;
+    bool vectors_changed;
+    std::span<const NamedVector> vectors;  // if vectors_changed
+  };
+
+  WriteStage(const Store& store, const PointIndex& index, const StoreState& state);
+
+  // Stages one write. `result` is the write's own (an application error changes
+  // nothing); the status is not OK when the store cannot be read.
+  Status Apply(LogIndex index, WriteOp op, consensus::ApplyResult* result);
+
+  // To be written, after the state and the sessions were added.
+  storage::WriteBatch& batch() { return batch_; }
+  const StoreState& state() const { return state_; }
+  void SetApplied(LogIndex index) { state_.hash.index = index; }
+
+  // The points that were touched, in the order in which they first were.
+  template <typename Visit>
+  Status ForEachChange(Visit&& visit) const {
+    for (const Staged& point : points_) {
+      if (!point.changed) continue;
+      VECTRON_RETURN_IF_ERROR(
+          visit(Change{point.id, point.exists, point.vectors_changed, point.vectors}));
+    }
+    return OkStatus();
+  }
+
+ private:
+  // A point as the entries so far leave it.
+  struct Staged {
+    PointId id;
+    std::string key;
+    bool exists = false;
+    bool changed = false;
+    bool vectors_changed = false;
+    std::string record;                // if exists
+    std::vector<NamedVector> vectors;  // if vectors_changed
+  };
+
+  using Result = consensus::ApplyResult;
+  Status ApplyOp(LogIndex index, UpsertPoints op, Result* result);
+  Status ApplyOp(LogIndex index, DeletePoints op, Result* result);
+  Status ApplyOp(LogIndex index, SetPayload op, Result* result);
+  Status ApplyOp(LogIndex index, OverwritePayload op, Result* result);
+  Status ApplyOp(LogIndex index, DeletePayloadKeys op, Result* result);
+  Status ApplyOp(LogIndex index, ClearPayload op, Result* result);
+  // `new_payload`: (present payload) -> StatusOr<std::string>.
+  template <typename NewPayload>
+  Status ChangePayloads(LogIndex index, std::span<const PointId> ids, const NewPayload& new_payload,
+                        Result* result);
+
+  // The positions in points_ of the ids, each once, in order; reads what is stored
+  // of those that are new here.
+  StatusOr<std::vector<size_t>> Touch(std::span<const PointId> ids);
+  bool MayExist(const PointId& id) const;
+
+  void Put(Staged& point, const RecordHeader& header, std::string_view payload);
+  void Remove(Staged& point);
+  // Takes the record that is there, if any, out of hash, counts.
+  RecordHeader Forget(Staged& point);
+
+  const Store& store_;
+  const PointIndex& index_;
+  StoreState state_;
+  storage::WriteBatch batch_;
+  std::vector<Staged> points_;
+  absl::flat_hash_map<PointId, size_t> positions_;  // in points_
+};
+
+}  // namespace vectron::shard
