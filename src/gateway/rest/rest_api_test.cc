@@ -159,7 +159,7 @@ TEST_F(RestApiTest, CollectionsComeAndGo) {
 TEST_F(RestApiTest, RefusesBadCollectionNames) {
   const std::string body = R"({"vectors":{"size":2,"distance":"Dot"}})";
   for (const std::string& name : {std::string("..%2Fx"), std::string(256, 'x'), std::string("%00"),
-                                 std::string(".x"), std::string("a%20b")}) {
+                                  std::string(".x"), std::string("a%20b")}) {
     EXPECT_THAT(Error("PUT", "/collections/" + name, body), StartsWith("400 a collection's name"));
   }
   EXPECT_EQ(Do("PUT", "/collections/", body).status, 405);
