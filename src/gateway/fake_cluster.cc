@@ -46,27 +46,16 @@ class FakeCluster::Worker final : public rpc::WorkerApi {
   Worker(FakeCluster* cluster, NodeId node) : cluster_(*cluster), node_(node) {}
 
   void Write(rpc::WriteRequest request, Callback<WriteResult> done) override {
-    StatusOr<WriteResult> result;
-    std::function<void()> then;
     {
       MutexLock lock(cluster_.mutex_);
-      cluster_.writes_.push_back(request);
-      Status status;
-      Shard* shard = cluster_.Find(node_, request.route, true, &status);
-      if (shard == nullptr) {
-        result = status;
-      } else if (shard->faults.empty()) {
-        result = cluster_.Apply(request, shard);
-      } else {
-        Fault fault = std::move(shard->faults.front());
-        shard->faults.pop_front();
-        if (fault.after_applying) (void)cluster_.Apply(request, shard);
-        result = fault.status;
-        then = std::move(fault.then);
+      if (cluster_.writes_held_) {
+        auto shared = std::make_shared<Callback<WriteResult>>(std::move(done));
+        cluster_.held_writes_.push_back(
+            [this, request, shared] { WriteNow(request, std::move(*shared)); });
+        return;
       }
     }
-    if (then) then();
-    done(std::move(result));
+    WriteNow(std::move(request), std::move(done));
   }
 
   void Search(rpc::SearchRequest request, Callback<rpc::SearchResponse> done) override {
@@ -110,6 +99,30 @@ class FakeCluster::Worker final : public rpc::WorkerApi {
   }
 
  private:
+  void WriteNow(rpc::WriteRequest request, Callback<WriteResult> done) {
+    StatusOr<WriteResult> result;
+    std::function<void()> then;
+    {
+      MutexLock lock(cluster_.mutex_);
+      cluster_.writes_.push_back(request);
+      Status status;
+      Shard* shard = cluster_.Find(node_, request.route, true, &status);
+      if (shard == nullptr) {
+        result = status;
+      } else if (shard->faults.empty()) {
+        result = cluster_.Apply(request, shard);
+      } else {
+        Fault fault = std::move(shard->faults.front());
+        shard->faults.pop_front();
+        if (fault.after_applying) (void)cluster_.Apply(request, shard);
+        result = fault.status;
+        then = std::move(fault.then);
+      }
+    }
+    if (then) then();
+    done(std::move(result));
+  }
+
   template <typename Response, typename Request, typename Fill>
   void Read(const Request& request, Callback<Response> done, Fill fill) {
     StatusOr<Response> answer;
@@ -216,6 +229,26 @@ void FakeCluster::ReleaseWatchers() {
     watchers.swap(watchers_);
   }
   for (auto& watcher : watchers) watcher(map);
+}
+
+void FakeCluster::HoldWrites() {
+  MutexLock lock(mutex_);
+  writes_held_ = true;
+}
+
+void FakeCluster::ReleaseWrites() {
+  std::vector<std::function<void()>> held;
+  {
+    MutexLock lock(mutex_);
+    writes_held_ = false;
+    held.swap(held_writes_);
+  }
+  for (const auto& write : held) write();
+}
+
+size_t FakeCluster::held_write_count() {
+  MutexLock lock(mutex_);
+  return held_writes_.size();
 }
 
 void FakeCluster::Publish(rpc::ClusterMap map) {

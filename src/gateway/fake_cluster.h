@@ -39,6 +39,10 @@ class FakeCluster final : public rpc::PlacementApi {
   // Until released, watchers hear nothing of changes.
   void HoldWatchers();
   void ReleaseWatchers();
+  // Until released, writes are not even looked at.
+  void HoldWrites();
+  void ReleaseWrites();
+  size_t held_write_count();
   // Splits a shard in the middle of its range; both halves know what it knew.
   void Split(const std::string& collection, ShardId shard);
 
@@ -87,6 +91,8 @@ class FakeCluster final : public rpc::PlacementApi {
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<Callback<rpc::ClusterMapPtr>> watchers_ ABSL_GUARDED_BY(mutex_);
   bool watchers_held_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<std::function<void()>> held_writes_ ABSL_GUARDED_BY(mutex_);
+  bool writes_held_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t next_id_ ABSL_GUARDED_BY(mutex_) = kFirstShardId.value();
   std::vector<rpc::WriteRequest> writes_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::pair<NodeId, rpc::ReadOptions>> reads_ ABSL_GUARDED_BY(mutex_);

@@ -98,7 +98,9 @@ class StoreStream final
     if (!op.ok()) return OnWritten(std::move(batch), op.status());
     RequestOptions request{.deadline = deadline_,
                            .write_session = ToWriteSession(batch->request.session())};
-    options_.gateway->Write(batch->request.collection(), *std::move(op), std::move(request),
+    // Before the batch goes into the callback.
+    std::string collection = batch->request.collection();
+    options_.gateway->Write(std::move(collection), *std::move(op), std::move(request),
                             [self = shared_from_this(),
                              batch = std::move(batch)](StatusOr<WriteReport> report) mutable {
                               self->OnWritten(std::move(batch), std::move(report));
