@@ -17,6 +17,8 @@
 
 namespace vectron::consensus {
 
+class LogFileSystem;
+
 struct Member {
   ReplicaId replica;
   NodeId node;
@@ -71,6 +73,11 @@ struct HostOptions {
   size_t inflight_bytes_max = 256 << 20;    // proposals not yet applied, all groups
   size_t command_bytes_max = 96 << 20;      // of one proposal
   uint64_t log_bytes_flush = 512ull << 20;  // ask the state machine to flush past this
+  uint64_t log_entries_flush = 1 << 20;     // or past this
+  uint64_t log_segment_bytes = 64 << 20;    // of one file of the log
+  // Proposals are refused with DISK_FULL when less is free (or an eighth of a small
+  // file system), so that what was taken, and the state machines' flushes, have room.
+  uint64_t disk_reserve_bytes = 256 << 20;
 };
 
 // What the host takes from outside, so that it runs in simulation as it does on
@@ -79,6 +86,7 @@ struct HostEnvironment {
   const Clock* clock = nullptr;
   Transport* transport = nullptr;  // may be null where every group has one voter
   MetricsRegistry* metrics = nullptr;
+  LogFileSystem* file_system = nullptr;  // of the log; null: the machine's
 };
 
 // Runs the Raft groups of one process (DESIGN, "Consensus"). Thread-safe.

@@ -9,7 +9,8 @@
 
 namespace vectron::consensus {
 
-// A Raft message of one group, already encoded by the core (eraftpb.Message).
+// A message of one group, already encoded: by the core (eraftpb.Message), or one of
+// the host's own. Opaque to the transport.
 struct GroupMessage {
   GroupId group;
   std::string bytes;
@@ -40,7 +41,8 @@ class Transport {
  public:
   virtual ~Transport() = default;
 
-  // Set once, before any Send.
+  // Set once, before any Send. Null when the receiver goes away: when this returns,
+  // no call to it is running or will be made.
   virtual void SetReceiver(TransportReceiver* receiver) = 0;
 
   // Never blocks.

@@ -1,0 +1,183 @@
+#pragma once
+
+#include <absl/container/flat_hash_map.h>
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/error.h"
+#include "common/ids.h"
+#include "common/mutex.h"
+#include "consensus/log_file.h"
+#include "consensus/log_record.h"
+#include "consensus/raft_types.h"
+
+namespace vectron::consensus {
+
+// What the log knows of a group, besides the entries' data.
+struct GroupLogState {
+  HardState hard_state;
+  // As the host encoded it, and the index of the entry it follows from.
+  std::string membership;
+  LogIndex membership_index;
+  LogIndex truncated_index;
+  Term truncated_term;
+  LogIndex last_index;
+  std::vector<TermRun> term_runs;
+  std::vector<LogIndex> conf_changes;  // entries that change the membership
+  std::optional<PendingSnapshot> pending_snapshot;
+  uint64_t bytes = 0;  // of entries that are not truncated, roughly
+};
+
+// Entries `first` to `last`, as EntryReader reads them.
+struct EntryBlock {
+  LogIndex first;
+  LogIndex last;
+  std::string bytes;
+};
+
+// The log of all groups of a process: one sequence of files ("segments"), only
+// ever appended to. Everything that one round changed, in all groups, is one
+// checksummed record: written by one call, made durable by one sync, there after
+// a crash wholly or not at all. An entry's bytes are written once; where they are
+// is kept in memory, and found again by reading the files at start.
+//
+// A segment begins with the state of all groups (without entries), so segments
+// before it are needed only for the entries in them: when no live entry is left in
+// the oldest one, it is deleted. Live entries that alone keep an old segment from
+// being deleted are copied to the newest one.
+//
+// Threads: Write by one thread at a time; everything else by any.
+class LogStore {
+ public:
+  struct Options {
+    std::string dir;
+    uint64_t segment_bytes = 64 << 20;  // a segment ends with the record that passes this
+  };
+
+  // Reads and verifies the whole log. An incomplete record at the end is what a
+  // crash leaves: it was never synced, and is dropped. Any other damage is
+  // CORRUPTION, naming the file, the place and the group where known;
+  // INCOMPATIBLE_FORMAT for the files of another version.
+  static StatusOr<std::unique_ptr<LogStore>> Open(const Options& options,
+                                                  LogFileSystem* file_system);
+
+  std::vector<GroupId> Groups() const;
+  // Nothing if the log does not know the group.
+  std::optional<GroupLogState> GetState(GroupId group) const;
+  // Bytes of the group's live entries.
+  uint64_t GroupBytes(GroupId group) const;
+
+  // Appends `batch` as one record, and makes it and all before it durable if it
+  // asks for that. After DISK_FULL nothing has changed and the same batch may be
+  // tried again. After any other error the log cannot be trusted any more (a failed
+  // sync may have lost earlier bytes): every later Write fails with it.
+  Status Write(const LogBatch& batch);
+
+  // At least the entry `first`, then more up to `last` or `bytes_max`. CORRUPTION
+  // if the bytes changed on disk, NOT_FOUND (code) if they are truncated.
+  StatusOr<EntryBlock> Read(GroupId group, LogIndex first, LogIndex last, size_t bytes_max) const;
+
+  // Grows with every opening: no two openings of a log see the same.
+  uint64_t incarnation() const { return incarnation_; }
+  // Bytes written to files since the log was opened.
+  uint64_t bytes_written() const;
+  // Bytes in all segments.
+  uint64_t disk_bytes() const;
+  size_t segment_count() const;
+
+ private:
+  struct Segment {
+    std::string path;
+    std::shared_ptr<LogFile> file;
+    uint64_t size = 0;
+    uint64_t live_bytes = 0;
+    uint64_t live_chunks = 0;
+  };
+  // A block of entries of one term, or what is left of it.
+  struct Chunk {
+    LogIndex block_first;  // of the whole block
+    LogIndex first;        // of what is left
+    LogIndex last;
+    bool bytes_are_live = true;  // up to the block's end
+    Term term;
+    uint64_t segment = 0;
+    uint64_t offset = 0;  // of the block
+    uint64_t bytes = 0;   // of the block, with entries that are dead by now
+    uint64_t checksum = 0;
+  };
+  struct GroupLog {
+    HardState hard_state;
+    std::string membership;
+    LogIndex membership_index;
+    LogIndex truncated_index;
+    Term truncated_term;
+    std::deque<Chunk> chunks;
+    uint64_t bytes = 0;  // of the chunks
+    std::set<LogIndex> conf_changes;
+    std::optional<PendingSnapshot> pending_snapshot;
+
+    LogIndex last_index() const { return chunks.empty() ? truncated_index : chunks.back().last; }
+  };
+  struct Location {
+    uint64_t segment = 0;
+    uint64_t offset = 0;  // of the record's payload
+  };
+
+  LogStore(const Options& options, LogFileSystem* file_system);
+
+  std::string PathOf(uint64_t segment) const;
+
+  // Recovery (log_recovery.cc).
+  Status Recover();
+  StatusOr<std::vector<uint64_t>> ListSegments() const;
+  Status RecoverSegment(uint64_t id, bool is_last);
+  Status RecoverTail(uint64_t id, const LogFile& file, uint64_t offset, uint64_t end,
+                     std::string_view what);
+  bool HasRecordAfter(uint64_t id, std::string_view bytes) const;
+  Status VerifyGroups() const;
+  Status MarkOpened();
+
+  // Replaying and writing.
+  Status ApplyPayload(std::string_view payload, Location location)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Status ApplyOp(const LogOpView& op, Location location) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Status ApplyBlock(const LogOpView& op, Location location, GroupLog* log)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CutFrom(LogIndex index, GroupLog* log) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CutUpTo(LogIndex index, Term term, GroupLog* log) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Retain(const Chunk& chunk, GroupLog* log) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Release(const Chunk& chunk, GroupLog* log) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  Status WriteRecord(const LogBatch& batch);
+  Status StartSegment();
+  LogBatch CheckpointBatch() const;
+  bool IsOldestWorthCopying() const;
+  Status CopyOldest(LogBatch* batch) const;
+  void DeleteDeadSegments();
+  StatusOr<std::string> ReadChunk(GroupId group, const Chunk& chunk) const;
+  std::shared_ptr<LogFile> FileOf(uint64_t segment) const;
+
+  const Options options_;
+  LogFileSystem* const file_system_;
+  uint64_t incarnation_ = 0;
+
+  // Of the writer alone.
+  uint64_t next_sequence_ = 1;
+  std::shared_ptr<LogFile> current_;
+  Status failed_;
+
+  mutable Mutex mutex_;
+  std::map<uint64_t, Segment> segments_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<GroupId, GroupLog> groups_ ABSL_GUARDED_BY(mutex_);
+  uint64_t bytes_written_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace vectron::consensus

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/mutex.h"
+#include "consensus/log_file.h"
+
+namespace vectron::testing {
+
+// A disk in memory that can run full, lose power and decay: for tests of the log.
+// Thread-safe. Files that are open stay readable after they are removed.
+class LogDisk : public consensus::LogFileSystem {
+ public:
+  LogDisk();
+  ~LogDisk() override;
+
+  Status CreateDir(const std::string& dir) override;
+  StatusOr<std::vector<std::string>> List(const std::string& dir) override;
+  StatusOr<std::shared_ptr<consensus::LogFile>> Open(const std::string& path) override;
+  Status Remove(const std::string& path) override;
+  Status SyncDir(const std::string& dir) override;
+  StatusOr<Space> GetSpace(const std::string& dir) override;
+
+  // Bytes that may still be written.
+  void SetRoom(uint64_t bytes);
+  void FailSyncs(bool fail);
+  // What was not synced is lost, but for a part of it that `keep_percent` says.
+  void LosePower(int keep_percent = 0);
+
+  // Paths, sorted.
+  std::vector<std::string> Files() const;
+  uint64_t SizeOf(const std::string& path) const;
+  void Cut(const std::string& path, uint64_t size);
+  void Flip(const std::string& path, uint64_t offset);
+  void Overwrite(const std::string& path, uint64_t offset, const std::string& bytes);
+
+  using Image = std::map<std::string, std::string>;
+  Image Copy() const;
+  void Restore(const Image& image);
+
+ private:
+  struct Content {
+    std::string bytes;
+    size_t synced = 0;
+  };
+  struct State {
+    mutable Mutex mutex;
+    std::map<std::string, std::shared_ptr<Content>> files ABSL_GUARDED_BY(mutex);
+    uint64_t room ABSL_GUARDED_BY(mutex) = UINT64_MAX;
+    bool fail_syncs ABSL_GUARDED_BY(mutex) = false;
+  };
+  class File;
+
+  const std::shared_ptr<State> state_;
+};
+
+}  // namespace vectron::testing
