@@ -19,7 +19,7 @@ constexpr uint32_t kWeightMax = 127;
 // wild value does not spoil the resolution of all others.
 constexpr double kDeviationsMax = 8;
 
-bool IsByte(float x) { return x >= 0 && x <= 255 && x == std::rint(x) && !std::signbit(x); }
+bool IsByte(float x) { return x >= 0 && x <= 255 && x == std::rint(x); }
 
 // One dimension's sample, in doubles: neither sums nor ranges of floats overflow.
 struct Column {

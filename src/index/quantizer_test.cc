@@ -1,0 +1,137 @@
+#include "index/quantizer.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "index/testing/fixtures.h"
+
+namespace vectron::index {
+namespace {
+
+using testing::ByteVectors;
+using testing::ClusteredVectors;
+using testing::TrueDistance;
+using testing::Vectors;
+
+Sq8Quantizer LearnFrom(Metric metric, const Vectors& vectors) {
+  return Sq8Quantizer::Learn(
+      metric, vectors[0].size(), vectors.size(),
+      [&](size_t i, float* row) { std::copy(vectors[i].begin(), vectors[i].end(), row); },
+      BestKernels());
+}
+
+float CodeDistance(const Sq8Quantizer& quantizer, const std::vector<float>& query,
+                   const std::vector<float>& vector) {
+  std::vector<uint8_t> code(quantizer.padded_bytes());
+  quantizer.Encode(vector.data(), code.data());
+  Prepared prepared;
+  quantizer.Prepare(query.data(), &prepared);
+  const auto* row = reinterpret_cast<const std::byte*>(code.data());
+  float distance = 0;
+  quantizer.Distances(prepared, &row, 1, &distance);
+  return distance;
+}
+
+TEST(Quantizer, WholeNumbersOfAByteLoseNothing) {
+  const Vectors vectors = ByteVectors(100, 48, 1);
+  const Sq8Quantizer quantizer = LearnFrom(Metric::kL2, vectors);
+  EXPECT_TRUE(quantizer.integral());
+  std::vector<uint8_t> code(quantizer.padded_bytes());
+  std::vector<float> decoded(48);
+  for (const auto& vector : vectors) {
+    EXPECT_EQ(quantizer.Encode(vector.data(), code.data()), 0u);
+    quantizer.Decode(code.data(), decoded.data());
+    EXPECT_EQ(decoded, vector);
+    EXPECT_EQ(CodeDistance(quantizer, vectors[0], vector),
+              static_cast<float>(TrueDistance(Metric::kL2, vectors[0], vector)));
+  }
+  std::vector<float> other = vectors[0];
+  other[3] += 0.5f;
+  other[4] = 256;
+  EXPECT_EQ(quantizer.Encode(other.data(), code.data()), 2u);
+}
+
+TEST(Quantizer, DecodesToWithinAStep) {
+  const Vectors vectors = ClusteredVectors(500, 40, 1, 20, {1.0f, 50.0f, 0.01f});
+  for (const Metric metric : {Metric::kL2, Metric::kCosine, Metric::kDot}) {
+    const Sq8Quantizer quantizer = LearnFrom(metric, vectors);
+    EXPECT_FALSE(quantizer.integral());
+    // l2 steps are square roots of whole numbers of units: at the least 1/11 of the widest.
+    const float widest = *std::max_element(quantizer.range().begin(), quantizer.range().end());
+    std::vector<uint8_t> code(quantizer.padded_bytes());
+    std::vector<float> decoded(40);
+    for (const auto& vector : vectors) {
+      quantizer.Encode(vector.data(), code.data());
+      quantizer.Decode(code.data(), decoded.data());
+      for (size_t d = 0; d < 40; ++d) {
+        const float range = metric == Metric::kL2
+                                ? std::max(1.5f * quantizer.range()[d], widest / 11)
+                                : quantizer.range()[d];
+        EXPECT_NEAR(decoded[d], vector[d], range / 255 * 0.51f);
+      }
+    }
+  }
+}
+
+TEST(Quantizer, DistancesFollowTheTrueOnes) {
+  for (const Metric metric : {Metric::kL2, Metric::kDot}) {
+    for (const float scale : {1.0f, 30.0f}) {
+      const Vectors vectors = ClusteredVectors(300, 64, 1, 20, {1.0f, scale, 1.0f, 0.1f});
+      const Sq8Quantizer quantizer = LearnFrom(metric, vectors);
+      // Up to a common factor for l2: found from the first pair.
+      const auto& query = vectors[0];
+      double factor = 1;
+      if (metric == Metric::kL2) {
+        double coded = 0;
+        double exact = 0;
+        for (const auto& vector : vectors) {
+          coded += CodeDistance(quantizer, query, vector);
+          exact += TrueDistance(metric, query, vector);
+        }
+        factor = exact / coded;
+      }
+      double spread = 0;
+      double error = 0;
+      for (const auto& vector : vectors) {
+        const double truth = TrueDistance(metric, query, vector);
+        const double difference = factor * CodeDistance(quantizer, query, vector) - truth;
+        spread += truth * truth;
+        error += difference * difference;
+      }
+      EXPECT_LT(std::sqrt(error / spread), 0.01) << MetricName(metric) << " " << scale;
+    }
+  }
+}
+
+TEST(Quantizer, SumsFitInTheLargestDimension) {
+  for (const Metric metric : {Metric::kL2, Metric::kDot}) {
+    Vectors vectors(2, std::vector<float>(kDimensionMax));
+    for (size_t d = 0; d < kDimensionMax; ++d) {
+      vectors[0][d] = -1.5f * static_cast<float>(1 + d % 3 * 40);
+      vectors[1][d] = 1.5f * static_cast<float>(1 + d % 3 * 40);
+    }
+    const Sq8Quantizer quantizer = LearnFrom(metric, vectors);
+    const double far = CodeDistance(quantizer, vectors[0], vectors[1]);
+    const double near = CodeDistance(quantizer, vectors[0], vectors[0]);
+    EXPECT_GT(far, near);
+    if (metric == Metric::kDot) {
+      const double truth = TrueDistance(metric, vectors[0], vectors[1]);
+      EXPECT_NEAR(far, truth, 0.05 * std::abs(truth));
+    }
+  }
+}
+
+TEST(Quantizer, ADimensionThatNeverChangesDoesNoHarm) {
+  Vectors vectors = ClusteredVectors(100, 8, 1);
+  for (auto& vector : vectors) vector[2] = 42;
+  const Sq8Quantizer quantizer = LearnFrom(Metric::kL2, vectors);
+  std::vector<uint8_t> code(quantizer.padded_bytes());
+  EXPECT_EQ(quantizer.Encode(vectors[0].data(), code.data()), 0u);
+  const Sq8Quantizer constant = LearnFrom(Metric::kL2, Vectors(3, std::vector<float>(8, 0.5f)));
+  EXPECT_EQ(CodeDistance(constant, std::vector<float>(8, 0.5f), std::vector<float>(8, 0.5f)), 0.0f);
+}
+
+}  // namespace
+}  // namespace vectron::index
