@@ -39,6 +39,7 @@ bool Consolidator::Step(uint64_t oldest_cut, std::vector<Slot>* freed) {
     case Phase::kSweep:
       Sweep();
       if (next_slot_ < end_slot_) break;
+      Unmark();
       epoch_ = context_.epochs.Advance();
       phase_ = Phase::kWaitForReaders;
       break;
@@ -101,14 +102,19 @@ void Consolidator::MoveEntry() {
   }
 }
 
-void Consolidator::Free(std::vector<Slot>* freed) {
+// No link leads to the doomed any more; without their state, those who go
+// through the slots by number pass over them too.
+void Consolidator::Unmark() {
   uint64_t linked = 0;
   for (const Slot slot : doomed_) {
     linked += (context_.graph.State(slot) & Graph::kLinked) != 0;
     context_.graph.ClearState(slot);
-    context_.doomed.Clear(slot);
   }
   context_.linked_count.fetch_sub(linked, std::memory_order_relaxed);
+}
+
+void Consolidator::Free(std::vector<Slot>* freed) {
+  for (const Slot slot : doomed_) context_.doomed.Clear(slot);
   dead_count_.fetch_sub(doomed_.size(), std::memory_order_relaxed);
   freed->insert(freed->end(), doomed_.begin(), doomed_.end());
   doomed_.clear();

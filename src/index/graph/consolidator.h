@@ -56,6 +56,7 @@ class Consolidator {
 
   bool Begin(uint64_t oldest_cut) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void MoveEntry() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Unmark() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Free(std::vector<Slot>* freed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Sweep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
