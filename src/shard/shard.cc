@@ -51,10 +51,21 @@ StatusOr<std::shared_ptr<Shard>> Shard::Open(const ShardOptions& options,
                 environment.background != nullptr);
   VECTRON_ASSIGN_OR_RETURN(StateDirectory directory, StateDirectory::Open(options.dir));
   std::shared_ptr<Shard> shard(new Shard(options, environment, directory));
-  VECTRON_ASSIGN_OR_RETURN(auto state,
-                           State::Open(directory.current(), options, environment, &shard->gate_));
+  const bool is_new = directory.is_new();
+  std::string path = directory.current();
+  if (is_new) {
+    VECTRON_ASSIGN_OR_RETURN(path, directory.PrepareNext());
+  }
+  VECTRON_ASSIGN_OR_RETURN(
+      auto state, State::Open(path, is_new ? State::Mode::kCreate : State::Mode::kOpen, options,
+                              environment, &shard->gate_));
+  if (is_new) VECTRON_RETURN_IF_ERROR(directory.SwitchToNext());
   VECTRON_RETURN_IF_ERROR(directory.RemoveOthers());
   shard->SetState(std::move(state));
+  {
+    MutexLock lock(shard->apply_mutex_);
+    shard->directory_ = std::move(directory);
+  }
   return shard;
 }
 
@@ -220,7 +231,8 @@ Status Shard::RestoreSnapshot(const std::string& dir) {
   VECTRON_ASSIGN_OR_RETURN(const std::string next, directory_.PrepareNext());
   Status status = storage::CloneTree(dir, next, IsMutable);
   StatusOr<std::shared_ptr<State>> restored =
-      status.ok() ? State::Open(next, options_, environment_, &gate_) : std::move(status);
+      status.ok() ? State::Open(next, State::Mode::kOpen, options_, environment_, &gate_)
+                  : std::move(status);
   status = restored.ok() ? directory_.SwitchToNext() : restored.status();
   if (!status.ok()) {
     restored = status;  // closes it

@@ -11,12 +11,13 @@
 
 namespace vectron::shard {
 
-StatusOr<std::shared_ptr<Shard::State>> Shard::State::Open(const std::string& path,
+StatusOr<std::shared_ptr<Shard::State>> Shard::State::Open(const std::string& path, Mode mode,
                                                            const ShardOptions& options,
                                                            const ShardEnvironment& environment,
                                                            ReaderGate* gate) {
-  VECTRON_RETURN_IF_ERROR(MakeDirectories(path));
+  if (mode == Mode::kCreate) VECTRON_RETURN_IF_ERROR(MakeDirectories(path));
   Store::Options store_options;
+  store_options.create_if_missing = mode == Mode::kCreate;
   store_options.dir = path + "/store";
   store_options.vectors = options.vectors;
   store_options.write_buffer_bytes = options.write_buffer_bytes;

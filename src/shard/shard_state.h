@@ -19,8 +19,9 @@ namespace vectron::shard {
 
 // What a shard holds and a snapshot replaces as a whole. Used by shard*.cc only.
 struct Shard::State {
-  // Opens or creates what is in `path`; brings no log with it.
-  static StatusOr<std::shared_ptr<State>> Open(const std::string& path, const ShardOptions& options,
+  enum class Mode { kCreate, kOpen };
+  static StatusOr<std::shared_ptr<State>> Open(const std::string& path, Mode mode,
+                                               const ShardOptions& options,
                                                const ShardEnvironment& environment,
                                                ReaderGate* gate);
   State(std::string state_path, std::unique_ptr<Store> opened)

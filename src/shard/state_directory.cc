@@ -40,8 +40,9 @@ StatusOr<StateDirectory> StateDirectory::Open(const std::string& dir) {
         return Corruption(fmt::format("{} is missing, but there is {}/{}", path, dir, name));
       }
     }
-    VECTRON_RETURN_IF_ERROR(WriteCurrent(dir, 1));
-    return StateDirectory(dir, 1);
+    // Said in so many words, so that a state which is missing later is seen to be.
+    VECTRON_RETURN_IF_ERROR(WriteCurrent(dir, 0));
+    return StateDirectory(dir, 0);
   }
   VECTRON_ASSIGN_OR_RETURN(const std::string_view text,
                            UnwrapChecked(kMagic, kFormat, *file, path));

@@ -14,7 +14,9 @@ class StateDirectory {
   // INCOMPATIBLE_FORMAT if a newer version wrote it, CORRUPTION.
   static StatusOr<StateDirectory> Open(const std::string& dir);
 
-  // The directory of the present state; it may not exist yet.
+  // There is no state yet: the next one is the first.
+  bool is_new() const { return number_ == 0; }
+  // The directory of the present state, unless is_new().
   std::string current() const { return PathOf(number_); }
   // Where the next state is to be made; there is nothing yet.
   StatusOr<std::string> PrepareNext() const;

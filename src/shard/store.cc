@@ -52,6 +52,7 @@ storage::DatabaseOptions DatabaseOptionsOf(const Store::Options& options) {
   storage::DatabaseOptions database;
   database.dir = options.dir;
   database.durability = storage::Durability::kFlush;
+  database.create_if_missing = options.create_if_missing;
   database.families.resize(3);
   database.families[Store::kMeta] = {"meta", FamilyProfile::kMeta, 1 << 20};
   database.families[Store::kPoints] = {"points", FamilyProfile::kRecords, 8 << 20};
@@ -74,8 +75,12 @@ Status At(const std::string& dir, const Status& status) {
 StatusOr<std::unique_ptr<Store>> Store::Open(const Options& options,
                                              std::shared_ptr<storage::SharedResources> resources) {
   std::unique_ptr<Store> store(new Store());
-  VECTRON_ASSIGN_OR_RETURN(
-      store->database_, storage::Database::Open(DatabaseOptionsOf(options), std::move(resources)));
+  auto database = storage::Database::Open(DatabaseOptionsOf(options), std::move(resources));
+  if (absl::IsNotFound(database.status())) {
+    return Corruption(fmt::format("database {} is missing", options.dir));
+  }
+  if (!database.ok()) return database.status();
+  store->database_ = *std::move(database);
   const Status read = store->ReadOrWriteMeta(options);
   if (!read.ok()) return At(options.dir, read);
   return store;
@@ -85,6 +90,9 @@ Status Store::ReadOrWriteMeta(const Options& options) {
   VECTRON_ASSIGN_OR_RETURN(const auto format, database_->Get(kMeta, kFormatKey));
   VECTRON_ASSIGN_OR_RETURN(const auto stored_schema, database_->Get(kMeta, kSchemaKey));
   VECTRON_ASSIGN_OR_RETURN(const auto state, database_->Get(kMeta, kStateKey));
+  if (!format.has_value() && !options.create_if_missing) {
+    return Corruption("the shard's format is missing");
+  }
   if (format.has_value()) {
     VECTRON_ASSIGN_OR_RETURN(const auto number, DecodeNumbers<1>(*format, options.dir));
     if (number[0] != kStoreFormat) {

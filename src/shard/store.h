@@ -42,9 +42,11 @@ class Store {
     std::string dir;
     std::vector<VectorConfig> vectors;
     size_t write_buffer_bytes = 0;  // of the vectors' family
+    bool create_if_missing = false;
   };
 
-  // Creates it if missing. CORRUPTION, INCOMPATIBLE_FORMAT, UNAVAILABLE.
+  // CORRUPTION (also when it is missing and is not to be), INCOMPATIBLE_FORMAT,
+  // UNAVAILABLE.
   static StatusOr<std::unique_ptr<Store>> Open(const Options& options,
                                                std::shared_ptr<storage::SharedResources> resources);
 

@@ -64,6 +64,9 @@ Status RemoveTree(const std::string& path) {
 Status CloneTree(const std::string& from, const std::string& to,
                  bool (*name_is_mutable)(const std::string& name)) {
   std::error_code error;
+  if (!fs::is_directory(from, error)) {
+    return Internal(fmt::format("{} is not a directory", from));
+  }
   if (!fs::create_directory(to, error)) {
     return ErrorAt("create", to, error ? error : std::make_error_code(std::errc::file_exists));
   }

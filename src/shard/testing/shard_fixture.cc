@@ -1,6 +1,7 @@
 #include "shard/testing/shard_fixture.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <utility>
 #include <variant>
@@ -236,7 +237,7 @@ void ShardFixture::ExpectEqualToModel(const Shard& shard) const {
   ASSERT_EQ(found->size(), distances.size());
   for (const ScoredRecord& hit : *found) {
     ASSERT_TRUE(distances.contains(hit.record.id)) << hit.record.id.ToString();
-    EXPECT_NEAR(hit.score * hit.score, distances[hit.record.id], 1e-3);
+    EXPECT_NEAR(hit.score, std::sqrt(distances[hit.record.id]), 1e-4 * (1 + hit.score));
     distances.erase(hit.record.id);
   }
 }

@@ -1,0 +1,138 @@
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "common/thread.h"
+#include "shard/testing/shard_fixture.h"
+
+namespace vectron::shard {
+namespace {
+
+class ShardConcurrencyTest : public ShardFixture {
+ protected:
+  // Runs `body` again and again on a thread of its own until StopAll.
+  void Spawn(const std::string& name, std::function<void()> body) {
+    threads_.push_back(
+        std::make_unique<Thread>(name, ThreadPriority::kNormal, [this, body = std::move(body)] {
+          while (!stop_) body();
+        }));
+  }
+  void StopAll() {
+    stop_ = true;
+    for (const auto& thread : threads_) thread->Join();
+    threads_.clear();
+  }
+  ~ShardConcurrencyTest() override { StopAll(); }
+
+  static std::vector<float> Vector(float x) { return {x, 1, 2, 3, 4, 5, 6, 7}; }
+
+  std::atomic<bool> stop_{false};
+  std::vector<std::unique_ptr<Thread>> threads_;
+};
+
+TEST_F(ShardConcurrencyTest, SearchesNeverMissAPointThatIsReplacedMeanwhile) {
+  Start();
+  std::vector<Point> others;
+  for (uint64_t i = 10; i < 200; ++i) {
+    others.push_back({PointId("other-" + std::to_string(i)),
+                      {{"", Vector(static_cast<float>(i))}},
+                      "{\"i\":1}"});
+  }
+  const PointId hot("the hot point, with a long name");
+  ASSERT_TRUE(Upsert(others).ok());
+  ASSERT_TRUE(Upsert({{hot, {{"", Vector(0)}}, "{\"v\":0}"}}).ok());
+  std::atomic<uint64_t> missed_count{0};
+  std::atomic<uint64_t> repeated_count{0};
+  std::atomic<uint64_t> search_count{0};
+  for (const bool with_payload : {false, true}) {
+    Spawn("search", [&, with_payload] {
+      SearchQuery query;
+      query.vector = Vector(0);
+      query.k = 5;
+      const auto found = shard_->Search(query, {.payload = with_payload}, kNoDeadline);
+      if (!found.ok()) return;
+      uint64_t count = 0;
+      for (const ScoredRecord& hit : *found) count += hit.record.id == hot ? 1 : 0;
+      missed_count += count == 0 ? 1 : 0;
+      repeated_count += count > 1 ? 1 : 0;
+      ++search_count;
+    });
+  }
+  Spawn("link", [&] { shard_->DoIndexWork(16); });
+  for (int i = 0; i < 1500 || search_count < 200; ++i) {
+    const auto x = static_cast<float>(i % 5);
+    ASSERT_TRUE(Upsert({{hot, {{"", Vector(x)}}, "{\"v\":1}"}}).ok());
+    if (i % 3 == 0) {
+      // Ids that come and go, so that their places are given to others.
+      const PointId id("other-" + std::to_string(10 + i % 50));
+      ASSERT_TRUE(Write(DeletePoints{{id}}).ok());
+      ASSERT_TRUE(Upsert({{PointId("new-" + std::to_string(i)), {{"", Vector(900)}}, ""}}).ok());
+    }
+  }
+  StopAll();
+  EXPECT_EQ(missed_count, 0u);
+  EXPECT_EQ(repeated_count, 0u);
+  ExpectEqualToModel();
+}
+
+TEST_F(ShardConcurrencyTest, EverythingMayRunAtOnce) {
+  Start();
+  std::atomic<uint64_t> error_count{0};
+  const auto expect_ok = [&](const Status& status) {
+    if (status.ok()) return;
+    ++error_count;
+    ADD_FAILURE() << status;
+  };
+  Spawn("search", [&] {
+    SearchQuery query;
+    query.vector = Vector(3);
+    query.k = 10;
+    expect_ok(shard_->Search(query, kAll, kNoDeadline).status());
+  });
+  Spawn("scroll", [&] {
+    expect_ok(shard_->Scroll({.from = std::nullopt, .limit = 20}, kAll).status());
+    expect_ok(shard_->Get(std::vector<PointId>{PointId(1), PointId("s2")}, kAll).status());
+    shard_->Stats();
+    shard_->TailFill();
+    shard_->CurrentStateHash();
+  });
+  Spawn("link", [&] { shard_->DoIndexWork(8); });
+  Spawn("flush", [&] {
+    shard_->RequestFlush();
+    shard_->Tick();
+    shard_->DurableIndex();
+  });
+  std::atomic<int> snapshot_number{0};
+  Spawn("snapshot", [&] {
+    const std::string dir = dir_.Join("snapshot-" + std::to_string(snapshot_number++));
+    expect_ok(shard_->SaveSnapshot(dir).status());
+    std::filesystem::remove_all(dir);
+  });
+  Random random(1);
+  for (int i = 0; i < 400; ++i) {
+    std::vector<Point> points;
+    for (int j = 0; j < 5; ++j) {
+      const uint64_t number = random.Below(300);
+      points.push_back(MakePoint(
+          number % 2 == 0 ? PointId(number) : PointId("s" + std::to_string(number)), &random));
+    }
+    ASSERT_TRUE(Upsert(points).ok());
+    if (i % 4 == 0) {
+      ASSERT_TRUE(Write(DeletePoints{{PointId(random.Below(300)), points[0].id}}).ok());
+    }
+    if (i % 100 == 50) {
+      const std::string dir = dir_.Join("own-" + std::to_string(i));
+      ASSERT_TRUE(shard_->SaveSnapshot(dir).ok());
+      ASSERT_TRUE(shard_->RestoreSnapshot(dir).ok());
+    }
+  }
+  StopAll();
+  EXPECT_EQ(error_count, 0u);
+  ExpectEqualToModel();
+  Kill();
+  Start();
+  ExpectEqualToModel();
+}
+
+}  // namespace
+}  // namespace vectron::shard

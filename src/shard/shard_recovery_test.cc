@@ -1,0 +1,429 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "common/atomic_file.h"
+#include "common/random.h"
+#include "shard/store.h"
+#include "shard/testing/shard_fixture.h"
+
+namespace vectron::shard {
+namespace {
+
+using ::testing::HasSubstr;
+namespace fs = std::filesystem;
+
+std::string Message(const Status& status) { return std::string(status.message()); }
+
+class ShardRecoveryTest : public ShardFixture {
+ protected:
+  PointId SomeId(Random* random) const {
+    const uint64_t number = random->Below(60);
+    return number < 40 ? PointId(number) : PointId("id-" + std::to_string(number));
+  }
+
+  std::vector<PointId> SomeIds(Random* random) const {
+    std::vector<PointId> ids;
+    for (uint64_t i = 0; i <= random->Below(5); ++i) ids.push_back(SomeId(random));
+    return ids;
+  }
+
+  WriteOp SomeWrite(Random* random) const {
+    switch (random->Below(8)) {
+      case 0:
+        return DeletePoints{SomeIds(random)};
+      case 1:
+        return SetPayload{SomeIds(random), "{\"k\":" + std::to_string(random->Below(9)) + "}"};
+      case 2:
+        return OverwritePayload{SomeIds(random), "{\"o\":[]}"};
+      case 3:
+        return random->Below(2) == 0 ? WriteOp(ClearPayload{SomeIds(random)})
+                                     : WriteOp(DeletePayloadKeys{SomeIds(random), {"n", "k"}});
+      default: {
+        UpsertPoints op;
+        for (const PointId& id : SomeIds(random)) op.points.push_back(MakePoint(id, random));
+        return op;
+      }
+    }
+  }
+
+  void WriteMany(int count, Random* random) {
+    for (int i = 0; i < count; ++i) {
+      const auto written = Write(SomeWrite(random));
+      ASSERT_TRUE(written.ok() || ReasonOf(written.status()) == Reason::kPointNotFound)
+          << written.status();
+    }
+  }
+
+  void FlipByte(const fs::path& path, size_t offset) const {
+    // In a copy: the file may be linked to from elsewhere.
+    fs::copy_file(path, path.string() + ".copy");
+    fs::rename(path.string() + ".copy", path);
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(static_cast<std::streamoff>(offset));
+    const char byte = static_cast<char>(file.get());
+    file.seekp(static_cast<std::streamoff>(offset));
+    file.put(static_cast<char>(byte ^ 0x40));
+    ASSERT_TRUE(file.good()) << path;
+  }
+
+  std::vector<fs::path> FilesEnding(const std::string& dir, const std::string& ending) const {
+    std::vector<fs::path> found;
+    for (const auto& entry : fs::recursive_directory_iterator(dir)) {
+      if (entry.path().string().ends_with(ending)) found.push_back(entry.path());
+    }
+    return found;
+  }
+};
+
+// The heart of it: at any moment of any workload the process or the machine may
+// end, and after a replay everything is as if it had not.
+class ShardCrashTest : public ShardRecoveryTest, public ::testing::WithParamInterface<int> {};
+
+TEST_P(ShardCrashTest, AfterAnyCrashTheReplayedShardIsAsBefore) {
+  Random random(static_cast<uint64_t>(GetParam()));
+  Start();
+  for (int life = 0; life < 6; ++life) {
+    const uint64_t step_count = 1 + random.Below(25);
+    for (uint64_t step = 0; step < step_count; ++step) {
+      WriteMany(1 + static_cast<int>(random.Below(4)), &random);
+      switch (random.Below(6)) {
+        case 0:
+          shard_->RequestFlush();
+          break;
+        case 1:
+          shard_->DoIndexWork(1 + random.Below(10));
+          break;
+        case 2:
+          if (random.Below(4) == 0) MakeDurable();
+          break;
+        default:
+          break;
+      }
+    }
+    const LogIndex durable = shard_->DurableIndex();
+    const StateHash hash = shard_->CurrentStateHash();
+    switch (random.Below(3)) {
+      case 0:
+        Kill();
+        break;
+      case 1:
+        LosePower();
+        break;
+      case 2:
+        ASSERT_TRUE(shard_->Close().ok());
+        Kill();
+        break;
+    }
+    const Status opened = TryStart();
+    ASSERT_TRUE(opened.ok()) << opened;
+    EXPECT_GE(shard_->AppliedIndex(), durable);
+    EXPECT_LE(shard_->AppliedIndex(), last());
+    Replay();
+    EXPECT_EQ(shard_->CurrentStateHash(), hash);
+    ExpectEqualToModel();
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, ShardCrashTest, ::testing::Range(1, 9));
+
+TEST_F(ShardRecoveryTest, AClosedShardHasNothingToReplay) {
+  Random random(1);
+  Start();
+  WriteMany(30, &random);
+  ASSERT_TRUE(shard_->Close().ok());
+  EXPECT_EQ(shard_->DurableIndex(), last());
+  LosePower();
+  ASSERT_TRUE(TryStart().ok());
+  EXPECT_EQ(shard_->AppliedIndex(), last());
+  ExpectEqualToModel();
+}
+
+TEST_F(ShardRecoveryTest, NothingIsDurableBeforeItIsFlushedAndCheckpointed) {
+  Random random(2);
+  Start();
+  WriteMany(10, &random);
+  EXPECT_EQ(shard_->DurableIndex(), LogIndex(0));
+  MakeDurable();
+  EXPECT_EQ(shard_->DurableIndex(), LogIndex(10));
+  WriteMany(5, &random);
+  EXPECT_EQ(shard_->DurableIndex(), LogIndex(10));
+}
+
+TEST_F(ShardRecoveryTest, ReadsWaitUntilTheIndexHasCaughtUp) {
+  Random random(3);
+  options_.checkpoint_changed_min = 1'000'000;  // the first checkpoint stays the only one
+  Start();
+  WriteMany(10, &random);
+  MakeDurable();
+  WriteMany(20, &random);
+  shard_->RequestFlush();  // flushes the store
+  background_.Stop();
+  Kill();
+  ASSERT_TRUE(TryStart().ok());
+  EXPECT_EQ(shard_->AppliedIndex(), LogIndex(10));
+  EXPECT_EQ(shard_->ServeableIndex(), LogIndex(30));
+  EXPECT_FALSE(shard_->Serveable());
+  SearchQuery query;
+  query.vector.assign(8, 0);
+  EXPECT_EQ(ReasonOf(shard_->Search(query, {}, kNoDeadline).status()), Reason::kUnavailable);
+  EXPECT_EQ(ReasonOf(shard_->Scroll({}, {}).status()), Reason::kUnavailable);
+  EXPECT_EQ(ReasonOf(shard_->Get(std::vector<PointId>{PointId(1)}, {}).status()),
+            Reason::kUnavailable);
+  ASSERT_TRUE(ApplyLog(11, 29).ok());
+  EXPECT_FALSE(shard_->Serveable());
+  ASSERT_TRUE(ApplyLog(30, 30).ok());
+  ExpectEqualToModel();
+}
+
+TEST_F(ShardRecoveryTest, ADamagedIndexCheckpointIsBuiltAgainFromTheStore) {
+  Random random(4);
+  Start();
+  WriteMany(60, &random);
+  ASSERT_TRUE(shard_->Close().ok());
+  Kill();
+  for (const char* name : {".hnsw", "ids", "MANIFEST"}) {
+    const auto files = FilesEnding(StateDir() + "/index", name);
+    ASSERT_FALSE(files.empty()) << name;
+    for (const fs::path& file : files) FlipByte(file, fs::file_size(file) / 2);
+    ASSERT_TRUE(TryStart().ok()) << name;
+    EXPECT_EQ(shard_->AppliedIndex(), last());
+    ExpectEqualToModel();
+    WriteMany(5, &random);
+    ASSERT_TRUE(shard_->Close().ok());
+    Kill();
+  }
+  fs::remove_all(StateDir() + "/index");
+  ASSERT_TRUE(TryStart().ok());
+  EXPECT_EQ(shard_->AppliedIndex(), last());
+  ExpectEqualToModel();
+}
+
+TEST_F(ShardRecoveryTest, ADamagedStoreIsRefusedByTheNameOfItsDirectory) {
+  Random random(5);
+  Start();
+  WriteMany(60, &random);
+  ASSERT_TRUE(shard_->Close().ok());
+  Kill();
+  for (const fs::path& file : FilesEnding(StateDir() + "/store", ".sst")) FlipByte(file, 3);
+  Status status = TryStart();
+  if (status.ok()) status = shard_->ComputeStateHash().status();
+  EXPECT_EQ(ReasonOf(status), Reason::kCorruption) << status;
+  EXPECT_THAT(Message(status), HasSubstr(StateDir() + "/store"));
+}
+
+TEST_F(ShardRecoveryTest, AMissingStoreIsNotTakenForAnEmptyOne) {
+  Random random(12);
+  Start();
+  WriteMany(5, &random);
+  ASSERT_TRUE(shard_->Close().ok());
+  Kill();
+  const std::string current = options_.dir + "/CURRENT";
+  fs::rename(current, current + ".away");
+  EXPECT_EQ(ReasonOf(TryStart()), Reason::kCorruption);
+  fs::rename(current + ".away", current);
+  const std::string store = StateDir() + "/store";
+  fs::rename(store, store + ".away");
+  const Status status = TryStart();
+  EXPECT_EQ(ReasonOf(status), Reason::kCorruption) << status;
+  EXPECT_THAT(Message(status), HasSubstr(store + " is missing"));
+  fs::remove_all(store);
+  fs::rename(store + ".away", store);
+  Start();
+  ExpectEqualToModel();
+}
+
+TEST_F(ShardRecoveryTest, ADirectoryOfANewerFormatIsRefused) {
+  Start();
+  Kill();
+  ASSERT_TRUE(
+      WriteFileAtomically(options_.dir + "/CURRENT", WrapWithChecksum("VTRNSHRD", 2, "1")).ok());
+  EXPECT_EQ(ReasonOf(TryStart()), Reason::kIncompatibleFormat);
+}
+
+TEST_F(ShardRecoveryTest, AStoreOfANewerFormatIsRefused) {
+  Start();
+  const std::string dir = StateDir() + "/store";
+  Kill();
+  {
+    auto store = Store::Open({dir, options_.vectors, 1 << 20}, resources_);
+    ASSERT_TRUE(store.ok()) << store.status();
+    storage::WriteBatch batch((*store)->database());
+    batch.Put(Store::kMeta, "format", std::string("\x02\0\0\0\0\0\0\0", 8));
+    ASSERT_TRUE((*store)->database().Write(batch).ok());
+    ASSERT_TRUE((*store)->database().Flush().ok());
+  }
+  const Status status = TryStart();
+  EXPECT_EQ(ReasonOf(status), Reason::kIncompatibleFormat) << status;
+  EXPECT_THAT(Message(status), HasSubstr(dir));
+}
+
+TEST_F(ShardRecoveryTest, VectorsMayBeAddedButNotAltered) {
+  Random random(6);
+  Start();
+  WriteMany(20, &random);
+  MakeDurable();
+  Kill();
+  const ShardOptions original = options_;
+  options_.vectors[1].dimension = 4;
+  Status status = TryStart();
+  EXPECT_EQ(ReasonOf(status), Reason::kIncompatibleFormat);
+  EXPECT_THAT(Message(status), HasSubstr("\"small\""));
+  options_ = original;
+  options_.vectors.pop_back();
+  EXPECT_EQ(ReasonOf(TryStart()), Reason::kIncompatibleFormat);
+
+  options_ = original;
+  options_.vectors.insert(options_.vectors.begin(), {.name = "new", .dimension = 2});
+  ASSERT_TRUE(TryStart().ok());
+  Replay();
+  std::swap(options_.vectors[0], options_.vectors[1]);  // ExpectEqualToModel looks at the first
+  ExpectEqualToModel();
+  ASSERT_TRUE(Upsert({{PointId(1), {{"new", {1, 2}}, {"small", {1, 1, 1}}}, ""}}).ok());
+  Kill();
+  Start();
+  ExpectEqualToModel();
+}
+
+TEST_F(ShardRecoveryTest, AShardIsOpenOnlyOnce) {
+  Start();
+  const auto second = Shard::Open(options_, Environment());
+  EXPECT_EQ(ReasonOf(second.status()), Reason::kUnavailable) << second.status();
+}
+
+TEST_F(ShardRecoveryTest, AFullDiskRefusesWritesKeepsReadsAndResumes) {
+  Random random(7);
+  Start();
+  WriteMany(20, &random);
+  MakeDurable();
+  WriteMany(10, &random);
+  disk_.SetFull(true);
+  shard_->RequestFlush();
+  Mutex mutex;
+  CondVar never;
+  MutexLock lock(mutex);
+  while (shard_->StoreHealth().ok()) never.WaitFor(mutex, std::chrono::milliseconds(5));
+  EXPECT_EQ(ReasonOf(shard_->StoreHealth()), Reason::kDiskFull);
+  // The entry is committed; it fails as a whole, and is applied when there is room.
+  const WriteSession session{.session = 5, .sequence = 1};
+  Point point = MakePoint(PointId(1), &random);
+  EXPECT_EQ(ReasonOf(Write(UpsertPoints{{point}}, session).status()), Reason::kDiskFull);
+  EXPECT_EQ(shard_->AppliedIndex(), LogIndex(30));
+  EXPECT_EQ(shard_->DurableIndex(), LogIndex(20));
+  EXPECT_TRUE(shard_->Scroll({}, kAll).ok());
+
+  disk_.SetFull(false);
+  while (!shard_->StoreHealth().ok()) {
+    shard_->Tick();
+    never.WaitFor(mutex, std::chrono::milliseconds(20));
+  }
+  const auto applied = ApplyLog(31, 31);
+  ASSERT_TRUE(applied.ok()) << applied.status();
+  EXPECT_TRUE(applied->front().ok());
+  MakeDurable();
+  ExpectEqualToModel();
+  Kill();
+  Start();
+  ExpectEqualToModel();
+}
+
+TEST_F(ShardRecoveryTest, ASnapshotMakesAnotherShardTheSame) {
+  Random random(8);
+  Start();
+  WriteMany(80, &random);
+  LinkAll();
+  const auto saved = shard_->SaveSnapshot(dir_.Join("snapshot"));
+  ASSERT_TRUE(saved.ok()) << saved.status();
+  EXPECT_EQ(*saved, LogIndex(80));
+  WriteMany(10, &random);
+
+  ShardOptions options = options_;
+  options.dir = dir_.Join("other");
+  auto other = Shard::Open(options, Environment());
+  ASSERT_TRUE(other.ok()) << other.status();
+  // It had a state of its own.
+  const std::string command = log_[0].command;
+  const consensus::CommittedEntry entry{LogIndex(1), Term(1), {}, command};
+  ASSERT_TRUE((*other)->Apply({&entry, 1}).ok());
+  const Status restored = (*other)->RestoreSnapshot(dir_.Join("snapshot"));
+  ASSERT_TRUE(restored.ok()) << restored;
+  EXPECT_EQ((*other)->AppliedIndex(), LogIndex(80));
+  EXPECT_EQ((*other)->DurableIndex(), LogIndex(80));
+  EXPECT_TRUE(fs::exists(dir_.Join("snapshot")));
+  EXPECT_FALSE(fs::exists(options.dir + "/state-1"));
+
+  std::vector<consensus::CommittedEntry> entries;
+  for (uint64_t index = 81; index <= 90; ++index) {
+    entries.push_back({LogIndex(index), Term(1), {}, log_[index - 1].command});
+  }
+  ASSERT_TRUE((*other)->Apply(entries).ok());
+  EXPECT_EQ((*other)->CurrentStateHash(), shard_->CurrentStateHash());
+  ExpectEqualToModel(**other);
+  // The original is not disturbed, and the copy lives on without it.
+  ExpectEqualToModel();
+  ASSERT_TRUE((*other)->Close().ok());
+  other->reset();
+  fs::remove_all(dir_.Join("snapshot"));
+  other = Shard::Open(options, Environment());
+  ASSERT_TRUE(other.ok()) << other.status();
+  EXPECT_EQ((*other)->AppliedIndex(), LogIndex(90));
+  ExpectEqualToModel(**other);
+}
+
+TEST_F(ShardRecoveryTest, ABadSnapshotLeavesTheShardAsItWas) {
+  Random random(9);
+  Start();
+  WriteMany(20, &random);
+  EXPECT_FALSE(shard_->RestoreSnapshot(dir_.Join("nothing")).ok());
+  ExpectEqualToModel();
+  ASSERT_TRUE(shard_->SaveSnapshot(dir_.Join("snapshot")).ok());
+  for (const fs::path& file : FilesEnding(dir_.Join("snapshot"), ".sst")) {
+    FlipByte(file, fs::file_size(file) - 5);
+  }
+  const Status status = shard_->RestoreSnapshot(dir_.Join("snapshot"));
+  EXPECT_EQ(ReasonOf(status), Reason::kCorruption) << status;
+  WriteMany(5, &random);
+  ExpectEqualToModel();
+  Kill();
+  Start();
+  ExpectEqualToModel();
+}
+
+TEST_F(ShardRecoveryTest, AnInterruptedRestoreOrCheckpointIsCleanedUp) {
+  Random random(10);
+  Start();
+  WriteMany(20, &random);
+  ASSERT_TRUE(shard_->Close().ok());
+  const std::string state = StateDir();
+  Kill();
+  fs::create_directories(options_.dir + "/state-2/store");
+  std::ofstream(options_.dir + "/state-2/store/CURRENT") << "half";
+  fs::create_directories(state + "/index/unfinished");
+  std::ofstream(state + "/index/unfinished/0.hnsw") << "half";
+  Start();
+  EXPECT_FALSE(fs::exists(options_.dir + "/state-2"));
+  EXPECT_FALSE(fs::exists(state + "/index/unfinished"));
+  ExpectEqualToModel();
+}
+
+TEST_F(ShardRecoveryTest, OldCheckpointsAreRemovedAndRareChangesDoNotMakeNewOnes) {
+  Random random(11);
+  options_.checkpoint_changed_min = 10;
+  options_.checkpoint_changed_fraction = 0.5;
+  Start();
+  WriteMany(40, &random);
+  MakeDurable();
+  WriteMany(1, &random);
+  ASSERT_TRUE(Upsert({MakePoint(PointId(1), &random)}).ok());
+  for (int i = 0; i < 20; ++i) shard_->RequestFlush();
+  background_.Stop();
+  EXPECT_EQ(shard_->DurableIndex(), LogIndex(40));
+  ASSERT_TRUE(shard_->Close().ok());
+  EXPECT_EQ(shard_->DurableIndex(), LogIndex(42));
+  EXPECT_EQ(FilesEnding(StateDir() + "/index", "MANIFEST").size(), 1u);
+}
+
+}  // namespace
+}  // namespace vectron::shard
