@@ -68,19 +68,6 @@ Status JsonScanner::Error(std::string_view message) const {
   return InvalidArgument(fmt::format("{} at byte {}", message, offset()));
 }
 
-void JsonScanner::SkipSpace() {
-  while (position_ != end_ &&
-         (*position_ == ' ' || *position_ == '\n' || *position_ == '\r' || *position_ == '\t')) {
-    ++position_;
-  }
-}
-
-bool JsonScanner::TryTake(char c) {
-  if (position_ == end_ || *position_ != c) return false;
-  ++position_;
-  return true;
-}
-
 Status JsonScanner::Take(char c, std::string_view what) {
   if (TryTake(c)) return OkStatus();
   return Error(fmt::format("expected {}", what));

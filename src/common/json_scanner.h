@@ -20,7 +20,12 @@ class JsonScanner {
  public:
   JsonScanner(std::string_view text, size_t depth_max);
 
-  void SkipSpace();
+  void SkipSpace() {
+    while (position_ != end_ &&
+           (*position_ == ' ' || *position_ == '\n' || *position_ == '\r' || *position_ == '\t')) {
+      ++position_;
+    }
+  }
   bool AtEnd() const { return position_ == end_; }
   size_t offset() const { return static_cast<size_t>(position_ - begin_); }
 
@@ -29,7 +34,11 @@ class JsonScanner {
   // Steps over `count` bytes that the caller has looked at.
   void Advance(size_t count) { position_ += count; }
   // Steps over `c` if it comes next.
-  bool TryTake(char c);
+  bool TryTake(char c) {
+    if (position_ == end_ || *position_ != c) return false;
+    ++position_;
+    return true;
+  }
   // INVALID_ARGUMENT, naming `what`, unless `c` comes next.
   Status Take(char c, std::string_view what);
   // The next string literal without its quotes, escapes still in it.

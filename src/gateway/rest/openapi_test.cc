@@ -90,8 +90,7 @@ TEST_F(OpenApiTest, DescribesMembersThatAreRead) {
        {"CreateCollection", "PointsList", "PointsBatch", "PointIdsList", "SetPayload",
         "DeletePayload", "PointRequest", "ScrollRequest", "CountRequest", "QueryRequest",
         "SearchRequest", "SearchParams", "HnswConfig", "VectorParams", "PointStruct"}) {
-    auto properties =
-        root_.at_pointer(fmt::format("/components/schemas/{}/properties", schema));
+    auto properties = root_.at_pointer(fmt::format("/components/schemas/{}/properties", schema));
     ASSERT_EQ(properties.error(), simdjson::SUCCESS) << schema;
     for (const auto& [name, description] : dom::object(properties.value())) {
       EXPECT_THAT(message(schema, fmt::format(R"({{"{}":null}})", name)),

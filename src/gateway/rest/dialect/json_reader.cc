@@ -161,7 +161,7 @@ Status JsonReader::ReadDouble(double* value) {
 }
 
 Status JsonReader::ReadFloat(float* value) {
-  if (Peek() != Kind::kNumber) return Error("expected a number");
+  scanner_.SkipSpace();
   const char* const begin = text_.data() + scanner_.offset();
   const char* const limit = text_.data() + text_.size();
   const auto [end, error] = std::from_chars(begin, limit, *value);
@@ -170,7 +170,7 @@ Status JsonReader::ReadFloat(float* value) {
     scanner_.Advance(static_cast<size_t>(end - begin));
     return OkStatus();
   }
-  // Not JSON, too large, or so small that it is zero: slowly, to tell which.
+  // Not a number, too large, or so small that it is zero: slowly, to tell which.
   double wide = 0;
   VECTRON_RETURN_IF_ERROR(ReadDouble(&wide));
   *value = static_cast<float>(wide);

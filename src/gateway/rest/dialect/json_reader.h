@@ -29,7 +29,6 @@ class JsonReader {
   enum class Kind { kObject, kArray, kString, kNumber, kBool, kNull, kNone };
   // Of the next value, by its first byte; kNone if none begins here.
   Kind Peek();
-
   // Steps over a null.
   bool TryNull();
   Status ReadBool(bool* value);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -47,7 +48,8 @@ class JsonWriter {
     if constexpr (std::is_same_v<T, bool>) {
       out_->append(value ? "true" : "false");
     } else if constexpr (std::is_floating_point_v<T>) {
-      AppendJsonNumber(value, out_);
+      // JSON has no name for what is not finite.
+      std::isfinite(value) ? AppendJsonNumber(value, out_) : void(out_->append("null"));
     } else {
       out_->append(std::to_string(value));
     }
