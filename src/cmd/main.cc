@@ -8,6 +8,7 @@
 #include "cmd/admin.h"
 #include "cmd/bench/bench_command.h"
 #include "cmd/exit_codes.h"
+#include "cmd/serve.h"
 #include "cmd/version.h"
 
 namespace vectron::cmd {
@@ -31,6 +32,7 @@ int Main(int argc, char** argv) {
       "directory\nis in use by another process; 4 the data are corrupt or of another version.\n"
       "'vectron COMMAND --help' says more about each.");
   int exit_code = kExitOk;
+  AddServeCommand(&app, &exit_code);
   AddAdminCommand(&app, &exit_code);
   AddBenchCommand(&app, &exit_code);
   AddVersionCommand(&app);

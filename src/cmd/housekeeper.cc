@@ -1,0 +1,115 @@
+#include "cmd/housekeeper.h"
+
+#include <dirent.h>
+#include <malloc.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <fstream>
+#include <string>
+
+namespace vectron::cmd {
+namespace {
+
+constexpr std::chrono::seconds kInterval{5};
+// Less than this is not worth the system calls.
+constexpr size_t kTrimBytesMin = 64 << 20;
+
+prometheus::Gauge& AddGauge(MetricsRegistry* metrics, const std::string& name,
+                            const std::string& help) {
+  return prometheus::BuildGauge().Name(name).Help(help).Register(*metrics).Add({});
+}
+
+double ResidentBytes() {
+  // The second field of statm is the resident set in pages (proc(5)).
+  std::ifstream file("/proc/self/statm");
+  int64_t total = 0;
+  int64_t resident = 0;
+  file >> total >> resident;
+  return static_cast<double>(resident) * static_cast<double>(sysconf(_SC_PAGESIZE));
+}
+
+double OpenFiles() {
+  DIR* dir = opendir("/proc/self/fd");
+  if (dir == nullptr) return 0;
+  int count = -3;  // ".", "..", and the one that lists them
+  while (readdir(dir) != nullptr) ++count;
+  closedir(dir);
+  return count;
+}
+
+double CpuSeconds() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+         static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6;
+}
+
+void TrimHeap() {
+#if defined(__GLIBC__)
+  const struct mallinfo2 info = mallinfo2();
+  if (info.fordblks >= kTrimBytesMin) malloc_trim(0);
+#endif
+}
+
+}  // namespace
+
+Housekeeper::Housekeeper(const Clock* clock, MetricsRegistry* metrics)
+    : start_(clock->Now()),
+      clock_(clock),
+      resident_bytes_(AddGauge(metrics, "vectron_process_resident_memory_bytes",
+                               "Memory of the process that is in RAM")),
+      cpu_seconds_(AddGauge(metrics, "vectron_process_cpu_seconds",
+                            "CPU time that the process has used, user and system")),
+      open_files_(AddGauge(metrics, "vectron_process_open_files", "Open file descriptors")),
+      uptime_seconds_(
+          AddGauge(metrics, "vectron_process_uptime_seconds", "Time since the process started")),
+      thread_("housekeeper", ThreadPriority::kBackground, [this] { Run(); }) {}
+
+Housekeeper::~Housekeeper() {
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.NotifyAll();
+  thread_.Join();
+}
+
+void Housekeeper::Run() {
+  for (;;) {
+    UpdateGauges();
+    TrimHeap();
+    MutexLock lock(mutex_);
+    if (!stopping_) wake_.WaitFor(mutex_, kInterval);
+    if (stopping_) return;
+  }
+}
+
+void Housekeeper::UpdateGauges() {
+  resident_bytes_.Set(ResidentBytes());
+  cpu_seconds_.Set(CpuSeconds());
+  open_files_.Set(OpenFiles());
+  uptime_seconds_.Set(std::chrono::duration<double>(clock_->Now() - start_).count());
+}
+
+void SetUpProcess() {
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+  }
+  std::signal(SIGPIPE, SIG_IGN);
+#if defined(__GLIBC__)
+  // Memory moves between threads (a request is read on one, applied on another), so
+  // arenas of their own would each keep what the others gave them.
+  mallopt(M_ARENA_MAX, std::max(2, UsableCores()));
+  // Fixed: glibc otherwise raises it to the largest block that was freed, and batches
+  // of vectors then fragment the heap.
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);
+  mallopt(M_TRIM_THRESHOLD, 16 << 20);
+#endif
+}
+
+}  // namespace vectron::cmd

@@ -1,0 +1,127 @@
+#include "cmd/node.h"
+
+#include <fmt/format.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/impl/service_type.h>
+
+#include "common/random.h"
+#include "common/thread.h"
+#include "consensus/host.h"
+#include "gateway/gateway.h"
+#include "gateway/grpc_service.h"
+#include "gateway/rest/rest_api.h"
+#include "placement/placement.h"
+#include "rpc/grpc_server.h"
+#include "worker/worker.h"
+
+namespace vectron::cmd {
+namespace {
+
+// The only process of its cluster.
+constexpr NodeId kSelf{1};
+
+consensus::HostOptions HostOptionsOf(const DataDir& dir) {
+  consensus::HostOptions options;
+  options.self = kSelf;
+  options.dir = dir.raft_path();
+  options.apply_thread_count = UsableCores();
+  options.seed = RandomSeed();
+  return options;
+}
+
+placement::PlacementOptions PlacementOptionsOf(const DataDir& dir) {
+  placement::PlacementOptions options;
+  options.dir = dir.placement_path();
+  options.members = {{.replica = options.self, .node = kSelf}};
+  options.seed = RandomSeed();
+  return options;
+}
+
+worker::WorkerOptions WorkerOptionsOf(const ServeConfig& config, const DataDir& dir) {
+  worker::WorkerOptions options;
+  options.node = kSelf;
+  options.dir = dir.shards_path();
+  options.labels = config.labels;
+  options.limits = config.limits;
+  options.search_concurrency = config.search_threads;
+  options.index_thread_count = config.index_threads;
+  return options;
+}
+
+}  // namespace
+
+Node::Node(const ServeConfig& config)
+    : config_(config),
+      metrics_(std::make_unique<MetricsRegistry>()),
+      housekeeper_(std::make_unique<Housekeeper>(&SystemClock(), metrics_.get())) {}
+
+Node::~Node() = default;
+
+StatusOr<std::unique_ptr<Node>> Node::Start(const ServeConfig& config, const DataDir& dir) {
+  std::unique_ptr<Node> node(new Node(config));
+  VECTRON_RETURN_IF_ERROR(node->Open(dir));
+  return node;
+}
+
+Status Node::Open(const DataDir& dir) {
+  const Clock* clock = &SystemClock();
+  VECTRON_ASSIGN_OR_RETURN(
+      host_,
+      consensus::Host::Open(HostOptionsOf(dir), {.clock = clock, .metrics = metrics_.get()}));
+  VECTRON_ASSIGN_OR_RETURN(placement_,
+                           placement::Placement::Start(
+                               PlacementOptionsOf(dir),
+                               {.clock = clock, .host = host_.get(), .metrics = metrics_.get()}));
+  VECTRON_ASSIGN_OR_RETURN(
+      worker_, worker::Worker::Start(WorkerOptionsOf(config_, dir), {.clock = clock,
+                                                                     .host = host_.get(),
+                                                                     .placement = placement_.get(),
+                                                                     .metrics = metrics_.get()}));
+  return OkStatus();
+}
+
+Status Node::Ready() const { return worker_->Ready(); }
+
+Status Node::Listen() {
+  gateway_ = gateway::MakeGateway({
+      .placement = placement_.get(),
+      .clock = &SystemClock(),
+      .metrics = metrics_.get(),
+      .find_worker = [this](NodeId node) { return node == kSelf ? worker_.get() : nullptr; },
+      .seed = RandomSeed(),
+      .limits = config_.limits,
+  });
+  grpc_service_ = gateway::MakeGrpcService(
+      {.gateway = gateway_.get(), .clock = &SystemClock(), .limits = config_.limits});
+  rpc::GrpcServerOptions grpc_options;
+  grpc_options.listen = config_.grpc_listen.ToString();
+  grpc_options.message_bytes_max = config_.limits.request_bytes_max;
+  VECTRON_ASSIGN_OR_RETURN(grpc_server_,
+                           rpc::GrpcServer::Start(grpc_options, {grpc_service_.get()}));
+  gateway::rest::RestOptions rest_options;
+  rest_options.http.listen = config_.http_listen.ToString();
+  rest_options.http.drain_timeout = std::chrono::seconds(config_.drain_seconds);
+  rest_options.limits = config_.limits;
+  rest_server_ = std::make_unique<gateway::rest::RestServer>(rest_options, gateway_.get(),
+                                                             metrics_.get(), &SystemClock());
+  return rest_server_->Start();
+}
+
+std::string Node::http_address() const {
+  return ListenAddress{config_.http_listen.host, rest_server_->port()}.ToString();
+}
+
+std::string Node::grpc_address() const { return grpc_server_->address(); }
+
+void Node::Stop(std::chrono::milliseconds grace) {
+  if (stopped_) return;
+  stopped_ = true;
+  const Deadline deadline = SystemClock().Now() + grace;
+  if (rest_server_ != nullptr) rest_server_->Stop();
+  if (grpc_server_ != nullptr) grpc_server_->Shutdown(grace);
+  worker_->Stop(deadline);
+  placement_->Stop();
+  host_->Stop();
+}
+
+}  // namespace vectron::cmd

@@ -1,0 +1,89 @@
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "cmd/config.h"
+#include "cmd/data_dir.h"
+#include "cmd/housekeeper.h"
+#include "common/clock.h"
+#include "common/error.h"
+#include "common/metrics.h"
+
+namespace grpc {
+class Service;
+}
+namespace vectron::consensus {
+class Host;
+}
+namespace vectron::gateway {
+class Gateway;
+}
+namespace vectron::gateway::rest {
+class RestServer;
+}
+namespace vectron::placement {
+class Placement;
+}
+namespace vectron::rpc {
+class GrpcServer;
+}
+namespace vectron::worker {
+class Worker;
+}
+
+namespace vectron::cmd {
+
+// One process of the database with all three roles: owns them and their order.
+//
+//   Start:   Raft host, placement, worker; then, once Ready, Listen: gateway, gRPC, REST
+//   Stop:    the other way round, each waiting for what it has under way
+//
+// Not thread-safe: one thread starts, watches and stops it.
+class Node {
+ public:
+  // Opens the data and begins to run the groups; nobody can connect yet. `dir` must
+  // outlive the node. CORRUPTION (what and where), INCOMPATIBLE_FORMAT.
+  static StatusOr<std::unique_ptr<Node>> Start(const ServeConfig& config, const DataDir& dir);
+
+  // Stops as if killed, unless Stop was called: nothing is flushed.
+  ~Node();
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  // OK once every shard that was there before serves again; else what is missing.
+  Status Ready() const;
+
+  // Opens the public interfaces. UNAVAILABLE, naming the address that is taken.
+  Status Listen();
+
+  // HOST:PORT, with the ports that were taken. Only after Listen.
+  std::string http_address() const;
+  std::string grpc_address() const;
+
+  // Takes no new requests, lets those under way finish for `grace`, makes everything
+  // durable so that the next start is quick. Idempotent.
+  void Stop(std::chrono::milliseconds grace);
+
+ private:
+  explicit Node(const ServeConfig& config);
+
+  Status Open(const DataDir& dir);
+
+  const ServeConfig config_;
+  // In the order of their making; destroyed in the opposite one, so that what
+  // answers a call outlives what waits for the answer.
+  const std::unique_ptr<MetricsRegistry> metrics_;
+  const std::unique_ptr<Housekeeper> housekeeper_;
+  std::unique_ptr<consensus::Host> host_;
+  std::unique_ptr<placement::Placement> placement_;
+  std::unique_ptr<worker::Worker> worker_;
+  std::unique_ptr<gateway::Gateway> gateway_;
+  std::unique_ptr<grpc::Service> grpc_service_;
+  std::unique_ptr<rpc::GrpcServer> grpc_server_;
+  std::unique_ptr<gateway::rest::RestServer> rest_server_;
+  bool stopped_ = false;
+};
+
+}  // namespace vectron::cmd
