@@ -65,12 +65,7 @@ StatusOr<std::unique_ptr<Group>> Group::Create(const GroupOptions& options,
     log = std::move(*known);
     ResolvePendingSnapshot(options.group, applied, &log, &group->first_batch_);
   } else {
-    if (!options.initial_members.empty()) {
-      VECTRON_ASSIGN_OR_RETURN(const Membership members, MembershipOf(options.initial_members));
-      log.membership = EncodeMembership(members);
-    }
-    group->first_batch_.SetMembership(options.group, LogIndex(), log.membership);
-    group->first_batch_.RequireSync();
+    VECTRON_RETURN_IF_ERROR(group->Bootstrap(options.initial_members, &log));
   }
   if (applied > log.last_index) {
     return Corruption(
@@ -107,13 +102,40 @@ StatusOr<std::unique_ptr<Group>> Group::Create(const GroupOptions& options,
   return group;
 }
 
+// A new group's log begins with its members: whoever joins later learns of them as
+// it learns of all that came after. They are the same on all first members, so they
+// are committed from the start.
+Status Group::Bootstrap(const std::vector<Member>& members, GroupLogState* log) {
+  if (!members.empty()) {
+    VECTRON_ASSIGN_OR_RETURN(const Membership membership, MembershipOf(members));
+    is_new_ = true;
+    std::string block;
+    // Voters first: learners alone make no group.
+    for (const Member& member : membership.Members()) {
+      log->last_index = Next(log->last_index);
+      log->conf_changes.push_back(log->last_index);
+      AppendEntry(
+          {log->last_index, Term(1), EntryType::kConfChangeV2, "", RawNode::EncodeAddition(member)},
+          &block);
+    }
+    log->hard_state = {Term(1), ReplicaId(), log->last_index};
+    log->term_runs = {{LogIndex(1), Term(1)}};
+    log->membership = EncodeMembership(membership);
+    log->membership_index = log->last_index;
+    first_batch_.Append(group_, LogIndex(1), std::move(block));
+    first_batch_.SetHardState(group_, log->hard_state);
+  }
+  first_batch_.SetMembership(group_, log->membership_index, log->membership);
+  first_batch_.RequireSync();
+  return OkStatus();
+}
+
 void Group::Start(Round* round) {
-  round->batch.Add(std::exchange(first_batch_, {}));
+  VECTRON_CHECK(first_batch_.empty());
   const Membership& membership = node_->membership();
   // Alone, or where nothing was ever agreed on, there is no leader to wait for.
-  const bool is_new = node_->GetStatus().last_index == LogIndex();
   const bool is_first = !membership.voters.empty() && membership.voters.front() == self_;
-  if (node_->GetStatus().is_sole_voter || (is_new && is_first)) Take(node_->Campaign());
+  if (node_->GetStatus().is_sole_voter || (is_new_ && is_first)) Take(node_->Campaign());
   Process(round);
 }
 

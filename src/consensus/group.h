@@ -78,6 +78,9 @@ class Group {
   // Process left something for the next round.
   bool HasMore() const { return !failed_ && !restoring_.has_value() && node_->HasReady(); }
 
+  // What the log must hold before Start: of a group that is new to it, or whose
+  // snapshot a crash kept from being noted.
+  LogBatch TakeFirstBatch() { return std::exchange(first_batch_, {}); }
   void Start(Round* round);
   // Takes the core's output; to be called after anything that may have caused some.
   void Process(Round* round);
@@ -149,6 +152,7 @@ class Group {
   Group(const GroupOptions& options, std::shared_ptr<Replica> replica,
         const GroupServices& services);
 
+  Status Bootstrap(const std::vector<Member>& members, GroupLogState* log);
   // Fails the group unless `status` is one of the core's harmless answers.
   bool Take(const Status& status);
   void Wake(Round* round);
@@ -200,8 +204,9 @@ class Group {
   const std::shared_ptr<Replica> replica_;
   std::unique_ptr<RawNode> node_;
   bool failed_ = false;
-  Term readable_term_;    // for which reads are allowed; 0: they are not
-  LogBatch first_batch_;  // of a group that is new to the log
+  Term readable_term_;  // for which reads are allowed; 0: they are not
+  LogBatch first_batch_;
+  bool is_new_ = false;
 
   // Where replicas live that the membership does not know (yet).
   std::map<ReplicaId, NodeId> heard_from_;
@@ -232,8 +237,7 @@ class Group {
   std::optional<LogIndex> saved_index_;
   std::string saved_dir_;
   uint64_t next_snapshot_ = 1;
-  LogIndex flush_requested_at_;
-  TimePoint flush_requested_;
+  std::optional<std::pair<LogIndex, TimePoint>> flush_requested_;  // at which durable index
 
   // Liveness.
   bool asleep_ = false;

@@ -76,6 +76,8 @@ void Group::SleepIfIdle(Round* round) {
                     outgoing_.has_value() || saving_snapshot_ || !unpersisted_.empty();
   if (busy) idle_ticks_ = 0;
   if (idle_ticks_ * options.tick < kIdleHeartbeats * options.heartbeat) return;
+  // A heartbeat that comes after the good-night would wake them all again.
+  if (node_->HasReady()) return;
   const RawNode::Status status = node_->GetStatus();
   if (!status.is_leader() || status.is_joint || status.applied != status.last_index ||
       replica_->applied() != status.last_index) {

@@ -195,9 +195,11 @@ void Group::ChangeMembers(std::vector<Member> members, WaiterPtr<LogIndex> waite
     // A leader must not remove itself: whoever is to stay takes over first.
     ReplicaId heir;
     LogIndex matched;
+    const auto& present = node_->membership().voters;
     for (const RawNode::Progress& p : node_->GetProgress()) {
       const bool stays = std::find(voters.begin(), voters.end(), p.replica) != voters.end();
-      if (stays && node_->membership().Knows(p.replica) && p.matched >= matched) {
+      const bool votes = std::find(present.begin(), present.end(), p.replica) != present.end();
+      if (stays && votes && p.matched >= matched) {
         heir = p.replica;
         matched = p.matched;
       }

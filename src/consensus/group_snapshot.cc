@@ -247,9 +247,11 @@ void Group::Truncate(Round* round) {
   const bool is_large = bytes > options.log_bytes_flush || entries > options.log_entries_flush;
   const bool is_needed = services_.disk_full() && bytes >= kTruncateBytes;
   if (!is_large && !is_needed) return;
-  if (durable == flush_requested_at_ && flush_requested_ + kFlushAgain > round->now) return;
-  flush_requested_at_ = durable;
-  flush_requested_ = round->now;
+  if (flush_requested_.has_value() && flush_requested_->first == durable &&
+      flush_requested_->second + kFlushAgain > round->now) {
+    return;
+  }
+  flush_requested_ = {durable, round->now};
   replica_->machine().RequestFlush();
 }
 

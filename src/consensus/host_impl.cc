@@ -181,6 +181,14 @@ Status HostImpl::StartGroup(const GroupOptions& options, std::shared_ptr<StateMa
   StepWorker& worker = WorkerOf(options.group);
   VECTRON_ASSIGN_OR_RETURN(std::unique_ptr<Group> group,
                            Group::Create(options, replica, worker.services()));
+  LogBatch first = group->TakeFirstBatch();
+  if (!first.empty()) {
+    if (DiskFull()) {
+      return MakeError(Reason::kDiskFull,
+                       fmt::format("no room for a new group on the disk of {}", options_.dir));
+    }
+    VECTRON_RETURN_IF_ERROR(WriteNow(std::move(first)));
+  }
   {
     MutexLock lock(mutex_);
     replicas_[options.group] = replica;
@@ -217,11 +225,15 @@ Status HostImpl::DestroyGroup(GroupId group) {
   MutexLock lifecycle(lifecycle_);
   if (stopped_) return Stopping();
   if (!log_->GetState(group).has_value()) return stopped;
+  LogBatch batch;
+  batch.Destroy(group);
+  batch.RequireSync();
+  return WriteNow(std::move(batch));
+}
+
+Status HostImpl::WriteNow(LogBatch batch) {
   const auto result = std::make_shared<Status>();
   Await([&](std::function<void()> done) {
-    LogBatch batch;
-    batch.Destroy(group);
-    batch.RequireSync();
     log_writer_->Submit(std::move(batch), [result, done = std::move(done)](Status status) {
       *result = std::move(status);
       done();

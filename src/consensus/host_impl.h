@@ -75,6 +75,8 @@ class HostImpl final : public Host, private TransportReceiver {
   Status CheckAvailable(const std::shared_ptr<Replica>& replica) const;
   // Waits until `begin`'s callback was called (without threads: makes it happen).
   void Await(const std::function<void(std::function<void()>)>& begin);
+  // Waits until `batch` is in the log.
+  Status WriteNow(LogBatch batch);
   bool DiskFull() const;
   void CheckDisk();
   void RegisterMetrics(MetricsRegistry* metrics);

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "common/ids.h"
@@ -40,6 +41,15 @@ struct EntryView {
   std::string_view context;
   std::string_view data;
 };
+
+inline void AppendEntry(const EntryView& entry, std::string* block) {
+  PutFixed64(entry.term.value(), block);
+  block->push_back(static_cast<char>(entry.type));
+  PutFixed32(static_cast<uint32_t>(entry.context.size()), block);
+  PutFixed32(static_cast<uint32_t>(entry.data.size()), block);
+  block->append(entry.context);
+  block->append(entry.data);
+}
 
 // Walks over the entries of a block whose first index is known.
 class EntryReader {

@@ -227,6 +227,13 @@ absl::Status RawNode::ApplyMembershipChange(std::string_view entry_data) {
   return OkStatus();
 }
 
+std::string RawNode::EncodeAddition(const Member& member) {
+  Membership one;
+  one.nodes[member.replica] = member.node;
+  return ToString(
+      core::encode_addition(member.replica.value(), member.learner, ToRust(EncodeMembership(one))));
+}
+
 std::vector<RawNode::Fetch> RawNode::TakeFetches() {
   std::vector<Fetch> fetches;
   for (const core::Fetch& f : core_->node->take_fetches()) {

@@ -152,6 +152,9 @@ class RawNode {
   // AdvanceApply passes it. INVALID_ARGUMENT: it changes nothing, on any replica.
   absl::Status ApplyMembershipChange(std::string_view entry_data);
 
+  // The data of an entry that makes `member` one: for the begin of a group's log.
+  static std::string EncodeAddition(const Member& member);
+
   std::vector<Fetch> TakeFetches();
   // `block` empty: they could not be read; raft asks again, or sends a snapshot.
   absl::Status OnFetched(uint64_t id, LogIndex first, std::string_view block);

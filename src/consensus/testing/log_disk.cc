@@ -99,12 +99,18 @@ void LogDisk::FailSyncs(bool fail) {
   state_->fail_syncs = fail;
 }
 
-void LogDisk::LosePower(int keep_percent) {
-  MutexLock lock(state_->mutex);
-  for (const auto& [path, content] : state_->files) {
-    const size_t unsynced = content->bytes.size() - content->synced;
-    content->bytes.resize(content->synced + unsynced * keep_percent / 100);
+std::unique_ptr<LogDisk> LogDisk::AfterPowerLoss(int keep_percent) const {
+  Image image;
+  {
+    MutexLock lock(state_->mutex);
+    for (const auto& [path, content] : state_->files) {
+      const size_t unsynced = content->bytes.size() - content->synced;
+      image[path] = content->bytes.substr(0, content->synced + unsynced * keep_percent / 100);
+    }
   }
+  auto disk = std::make_unique<LogDisk>();
+  disk->Restore(image);
+  return disk;
 }
 
 std::vector<std::string> LogDisk::Files() const {

@@ -28,8 +28,9 @@ class LogDisk : public consensus::LogFileSystem {
   // Bytes that may still be written.
   void SetRoom(uint64_t bytes);
   void FailSyncs(bool fail);
-  // What was not synced is lost, but for a part of it that `keep_percent` says.
-  void LosePower(int keep_percent = 0);
+  // The disk as it is found after the power went: of what was not synced, the first
+  // `keep_percent` are there.
+  std::unique_ptr<LogDisk> AfterPowerLoss(int keep_percent) const;
 
   // Paths, sorted.
   std::vector<std::string> Files() const;

@@ -151,10 +151,14 @@ void TestMachine::LoadSessions() {
   VECTRON_CHECK_OK(sessions_.FinishLoad());
 }
 
-void TestMachine::Crash() {
+std::shared_ptr<TestMachine> TestMachine::CloneDurable() const {
+  auto clone = std::make_shared<TestMachine>();
   MutexLock lock(mutex_);
-  state_ = durable_;
-  LoadSessions();
+  MutexLock clone_lock(clone->mutex_);
+  clone->state_ = clone->durable_ = durable_;
+  clone->keep_commands_ = keep_commands_;
+  clone->LoadSessions();
+  return clone;
 }
 
 uint64_t TestMachine::hash() const {

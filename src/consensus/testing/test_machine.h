@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -15,8 +16,8 @@ namespace vectron::testing {
 // durable state that lags behind what is applied, snapshots. Its state is a hash
 // over all applied commands, and how often each was applied.
 //
-// "Durable" is a file that Flush writes, so it outlives the object; without a file
-// it is what Crash goes back to.
+// "Durable" is a file that a flush writes, so it outlives the object; without a file
+// it is what CloneDurable gives.
 class TestMachine : public consensus::StateMachine {
  public:
   // Loads the state in `file`, if there is one; "" for none.
@@ -31,8 +32,8 @@ class TestMachine : public consensus::StateMachine {
   StatusOr<LogIndex> SaveSnapshot(const std::string& dir) override;
   Status RestoreSnapshot(const std::string& dir) override;
 
-  // The process ended without a flush: what is not durable is gone.
-  void Crash();
+  // What a restart finds after a crash: a machine with the durable state.
+  std::shared_ptr<TestMachine> CloneDurable() const;
 
   // Over the commands in the order they were applied.
   uint64_t hash() const;

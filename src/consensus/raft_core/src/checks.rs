@@ -3,18 +3,12 @@
 
 use std::collections::HashSet;
 
-use protobuf::Message as _;
 use raft::eraftpb::{ConfState, Message, MessageType};
 use raft::{Raft, StateRole, Storage};
 
 /// Far beyond what a group can reach; a message with more is damaged or hostile.
 const TERM_MAX: u64 = 1 << 48;
 const INDEX_MAX: u64 = 1 << 56;
-
-/// The type of an encoded message; 255 if it is none.
-pub fn message_type(bytes: &[u8]) -> u8 {
-    Message::parse_from_bytes(bytes).map_or(255, |m| m.get_msg_type() as u8)
-}
 
 /// Whether `cs` is a membership that raft-rs can be given.
 pub fn is_sound(cs: &ConfState) -> bool {
@@ -111,6 +105,7 @@ mod tests {
     use crate::ffi::{Config, HardState, LogState, Membership, Outcome, ProposalRef};
     use crate::ffi::{Ready, Role, TermRun};
     use crate::node::{new_node, Node};
+    use protobuf::Message as _;
     use raft::eraftpb::{Entry, Snapshot};
 
     /// Replica 1 of {1, 2, 3}: ten entries of term 1, six of them committed.

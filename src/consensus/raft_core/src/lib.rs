@@ -10,7 +10,7 @@ mod codec;
 mod log_cache;
 mod node;
 
-use node::{new_node, Node};
+use node::{encode_addition, new_node, Node};
 
 #[cxx::bridge(namespace = "vectron::consensus::core")]
 mod ffi {
@@ -206,11 +206,7 @@ mod ffi {
         fn status(self: &Node) -> Status;
         fn progress(self: &Node) -> Vec<Progress>;
         fn membership(self: &Node) -> Membership;
-        /// The type of an encoded message as eraftpb numbers it; 255 if it is none.
-        fn message_type(bytes: &[u8]) -> u8;
+        /// The data of an entry that adds a voter or a learner.
+        fn encode_addition(id: u64, learner: bool, context: &[u8]) -> Vec<u8>;
     }
-}
-
-fn message_type(bytes: &[u8]) -> u8 {
-    checks::message_type(bytes)
 }

@@ -112,6 +112,17 @@ fn changes_to(current: &Membership, target: &Membership) -> Vec<ConfChangeSingle
     changes
 }
 
+pub fn encode_addition(id: u64, learner: bool, context: &[u8]) -> Vec<u8> {
+    let kind = if learner { ConfChangeType::AddLearnerNode } else { ConfChangeType::AddNode };
+    let mut single = ConfChangeSingle::default();
+    single.node_id = id;
+    single.set_change_type(kind);
+    let mut change = ConfChangeV2::default();
+    change.mut_changes().push(single);
+    change.set_context(context.to_vec().into());
+    change.write_to_bytes().expect("a membership change encodes")
+}
+
 fn panic_text(payload: Box<dyn Any + Send>) -> String {
     if let Some(text) = payload.downcast_ref::<String>() {
         text.clone()
