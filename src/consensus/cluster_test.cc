@@ -353,7 +353,7 @@ TEST_F(ClusterTest, RunRepeatsFromItsSeed) {
 // Crashes, partitions and losses at random, while a client writes: whatever was
 // acknowledged is there exactly once, and all replicas agree.
 TEST_F(ClusterTest, AcknowledgedWritesSurviveAnything) {
-  for (uint64_t seed = 1; seed <= 15; ++seed) {
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
     SimCluster::Options options = Nodes(3);
     options.seed = seed;
