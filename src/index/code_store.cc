@@ -130,7 +130,9 @@ void CodeStore::EncodeInto(CodeSet& set, Slot slot) const {
     misfits = set.quantizer.Encode(row, set.Row(slot));
   }
   set.encoded_count.fetch_add(1, std::memory_order_relaxed);
-  if (misfits > 0) set.misfit_count.fetch_add(misfits, std::memory_order_relaxed);
+  if (misfits == 0) return;
+  set.misfit_count.fetch_add(misfits, std::memory_order_relaxed);
+  set.lossless.store(false, std::memory_order_relaxed);
 }
 
 // Whatever was visible when the generation began. What came since was encoded

@@ -160,6 +160,32 @@ TEST_P(EveryKind, SurvivesExtremeComponents) {
   }
 }
 
+// Whatever the codes lose, and whether a search looks at the floats or need not.
+TEST(Index, ScoresOfWholeNumbersAreExactAlsoBesideOthers) {
+  const Vectors vectors = ByteVectors(500, 300, 1);
+  const auto index = MakeIndex(OptionsOf(300));
+  PutAll(*index, vectors);
+  LinkAll(*index);
+  Vectors queries = ByteVectors(10, 300, 2);
+  queries.push_back(queries[0]);
+  queries.back()[7] += 0.25f;
+  queries.push_back(std::vector<float>(300, -300.0f));  // distances above 2^24
+  const auto check = [&] {
+    for (const auto& query : queries) {
+      for (const Hit& hit : SearchOrDie(*index, query, {})) {
+        EXPECT_EQ(hit.distance, *index->Distance(query, hit.slot));
+      }
+    }
+  };
+  check();
+  std::vector<float> between = queries[0];
+  for (float& x : between) x += 0.5f;
+  const auto slot = index->Put(between, 1);
+  ASSERT_TRUE(slot.ok());
+  check();
+  EXPECT_EQ(SearchOrDie(*index, between, {})[0], (Hit{*slot, 0.0f, 1}));
+}
+
 TEST(Index, WholeNumbersOfAByteAreSearchedLikeFloats) {
   const auto index = MakeIndex(OptionsOf(64));
   PutAll(*index, ByteVectors(2500, 64, 1));

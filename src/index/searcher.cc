@@ -37,13 +37,13 @@ StatusOr<std::vector<Hit>> Searcher::Run(std::span<const float> query) {
     if (!ScanAll(scorer, scratch_.exact_query) || !ScanTail(scorer, scratch_.exact_query, end)) {
       return DeadlineExceeded();
     }
-    return Rerank(scorer);
+    return BestHits(scorer);
   }
   const Tail::Cursor head = core_.tail.Head();
   const Scorer scorer = core_.MakeScorer();
   scorer.Prepare(query.data(), &scratch_.query);
   if (!SearchGraph(scorer) || !ScanTail(scorer, scratch_.query, head)) return DeadlineExceeded();
-  return Rerank(scorer);
+  return BestHits(scorer);
 }
 
 // A beam as wide as the index is the whole index; a request for more must not
@@ -163,29 +163,35 @@ bool Searcher::Scan(const Scorer& scorer, const Prepared& query, ForEachSlot&& f
 }
 
 // The best of scratch_.found with their exact distances.
-std::vector<Hit> Searcher::Rerank(const Scorer& scorer) {
+std::vector<Hit> Searcher::BestHits(const Scorer& scorer) {
   const CandidatePool& found = scratch_.found;
-  const size_t count =
-      scorer.exact() ? found.size() : std::min<size_t>(found.size(), RerankCount(options_.k));
-  std::vector<Hit> hits(count);
-  scratch_.rows.resize(count);
-  scratch_.distances.resize(count);
-  const size_t row_bytes = core_.space.dimension() * sizeof(float);
-  for (size_t i = 0; i < count; ++i) {
-    hits[i].slot = found[i].slot;
-    hits[i].label = core_.labels[hits[i].slot];
-    scratch_.rows[i] = reinterpret_cast<const std::byte*>(core_.space.Row(hits[i].slot));
-    for (size_t b = 0; b < row_bytes; b += 64) __builtin_prefetch(scratch_.rows[i] + b);
+  std::vector<Hit> hits(std::min<size_t>(found.size(), RerankCount(options_.k)));
+  for (size_t i = 0; i < hits.size(); ++i) {
+    hits[i] = {found[i].slot, found[i].distance, core_.labels[found[i].slot]};
   }
-  core_.space.Distances(scratch_.exact_query, scratch_.rows.data(), count,
-                        scratch_.distances.data());
-  for (size_t i = 0; i < count; ++i) hits[i].distance = scratch_.distances[i];
+  const bool exact =
+      scorer.exact() || (!hits.empty() && hits.back().distance < Scorer::kLosslessMax &&
+                         scorer.Lossless(scratch_.exact_query.values.As<float>()));
+  if (!exact) MeasureExactly(&hits);
   std::sort(hits.begin(), hits.end(), [](const Hit& a, const Hit& b) {
     return a.distance != b.distance ? a.distance < b.distance : a.slot < b.slot;
   });
   hits.erase(std::unique(hits.begin(), hits.end()), hits.end());
   if (hits.size() > options_.k) hits.resize(options_.k);
   return hits;
+}
+
+void Searcher::MeasureExactly(std::vector<Hit>* hits) {
+  scratch_.rows.resize(hits->size());
+  scratch_.distances.resize(hits->size());
+  const size_t row_bytes = core_.space.dimension() * sizeof(float);
+  for (size_t i = 0; i < hits->size(); ++i) {
+    scratch_.rows[i] = reinterpret_cast<const std::byte*>(core_.space.Row((*hits)[i].slot));
+    for (size_t b = 0; b < row_bytes; b += 64) __builtin_prefetch(scratch_.rows[i] + b);
+  }
+  core_.space.Distances(scratch_.exact_query, scratch_.rows.data(), hits->size(),
+                        scratch_.distances.data());
+  for (size_t i = 0; i < hits->size(); ++i) (*hits)[i].distance = scratch_.distances[i];
 }
 
 }  // namespace vectron::index

@@ -56,7 +56,8 @@ class Searcher {
   double EstimateSelectivity(uint64_t slot_count) const;
   size_t FoundMax() const;
   uint64_t LiveInGraph() const;
-  std::vector<Hit> Rerank(const Scorer& scorer);
+  std::vector<Hit> BestHits(const Scorer& scorer);
+  void MeasureExactly(std::vector<Hit>* hits);
 
   const IndexCore& core_;
   const WalkLimit limit_;

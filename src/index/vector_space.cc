@@ -121,6 +121,19 @@ void Scorer::Prepare(const float* query, Prepared* prepared) const {
   }
 }
 
+bool Scorer::Lossless(const float* query) const {
+  if (codes_ == nullptr || space_->metric() != Metric::kL2 ||
+      !codes_->lossless.load(std::memory_order_relaxed)) {
+    return false;
+  }
+  bool whole = true;
+  for (size_t d = 0; d < space_->dimension(); ++d) {
+    const float x = std::min(std::max(query[d], 0.0f), 255.0f);
+    whole = whole && static_cast<float>(static_cast<int32_t>(x)) == query[d];
+  }
+  return whole;
+}
+
 void Scorer::PrepareSlot(Slot slot, Prepared* prepared) const {
   if (codes_ != nullptr) {
     codes_->quantizer.PrepareCode(codes_->Row(slot), prepared);

@@ -62,6 +62,8 @@ struct CodeSet {
   // Vectors encoded since, and their components that did not fit (Encode).
   std::atomic<uint64_t> encoded_count{0};
   std::atomic<uint64_t> misfit_count{0};
+  // No code differs from its vector. Whoever sees a vector sees what it did to this.
+  std::atomic<bool> lossless{quantizer.integral()};
 };
 
 // How the graph measures distances: on codes where there are any, else on
@@ -78,6 +80,11 @@ class Scorer {
 
   const VectorSpace& space() const { return *space_; }
   bool exact() const { return codes_ == nullptr; }
+  // True if the distances from `query` are those of the floats, bit for bit, as
+  // far as they are below kLosslessMax: whole numbers that a float holds whatever
+  // the order in which they are added up. Asked after the rows were looked at.
+  bool Lossless(const float* query) const;
+  static constexpr float kLosslessMax = 16'777'216.0f;  // 2^24
 
   // `query` is valid and, for cosine, need not be normalised.
   void Prepare(const float* query, Prepared* prepared) const;
