@@ -94,7 +94,7 @@ class Server:
             except (FileNotFoundError, json.JSONDecodeError):
                 pass
             time.sleep(0.01)
-        raise ServerFailed(f"no ports after {timeout_s} s:\n{self._log_tail()}")
+        raise ServerFailed(f"no ports after {timeout_s} s:\n{self.log_tail()}")
 
     def wait_ready(self, timeout_s=60):
         """Waits until /readyz answers 200."""
@@ -112,14 +112,14 @@ class Server:
             except OSError as error:
                 problem = str(error)
             time.sleep(0.02)
-        raise ServerFailed(f"not ready after {timeout_s} s: {problem}\n{self._log_tail()}")
+        raise ServerFailed(f"not ready after {timeout_s} s: {problem}\n{self.log_tail()}")
 
     def wait_exit(self, timeout_s=60):
         """Returns the exit code of a process that ends by itself."""
         try:
             return self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            raise ServerFailed(f"still runs after {timeout_s} s:\n{self._log_tail()}") from None
+            raise ServerFailed(f"still runs after {timeout_s} s:\n{self.log_tail()}") from None
 
     def kill9(self):
         """The process gets no chance to do anything more."""
@@ -203,9 +203,9 @@ class Server:
     def _check_alive(self):
         code = self.process.poll()
         if code is not None:
-            raise ServerFailed(f"the server exited with {code}:\n{self._log_tail()}")
+            raise ServerFailed(f"the server exited with {code}:\n{self.log_tail()}")
 
-    def _log_tail(self):
+    def log_tail(self):
         return "\n".join(self.log().splitlines()[-30:])
 
 

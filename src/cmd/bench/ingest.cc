@@ -59,6 +59,13 @@ class Ingester {
     }
   }
 
+  Status WaitConnected() {
+    for (auto& state : clients_) {
+      VECTRON_RETURN_IF_ERROR(state->client.WaitConnected(kConnectTimeout));
+    }
+    return OkStatus();
+  }
+
   uint64_t row_count() const { return row_end_ - options_.first_row; }
   uint64_t batch_count() const {
     return (row_count() + options_.batch_size - 1) / options_.batch_size;
@@ -271,8 +278,9 @@ Status RunIngest(const IngestOptions& options) {
   if (options.create) {
     VECTRON_RETURN_IF_ERROR(CreateCollection(options, file.dimension(), &client));
   }
-  const TimePoint start = SystemClock().Now();
   Ingester ingester(options, file);
+  VECTRON_RETURN_IF_ERROR(ingester.WaitConnected());
+  const TimePoint start = SystemClock().Now();
   LoadOptions load = options.load;
   load.op_count = ingester.batch_count();
   load.ops_per_second = options.points_per_second / options.batch_size;
