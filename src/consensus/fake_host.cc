@@ -48,10 +48,9 @@ Status FakeHost::StopGroup(GroupId id) {
 }
 
 Status FakeHost::DestroyGroup(GroupId group) {
-  if (Find(group) != nullptr) VECTRON_RETURN_IF_ERROR(StopGroup(group));
+  const Status stopped = StopGroup(group);
   MutexLock lock(disk_->mutex);
-  disk_->logs.erase(group);
-  return OkStatus();
+  return disk_->logs.erase(group) > 0 ? OkStatus() : stopped;
 }
 
 StatusOr<Applied> FakeHost::Append(Group* group, LogEntry entry) {
@@ -194,7 +193,8 @@ FakeHost::GroupPtr FakeHost::Find(GroupId group) const {
 }
 
 Status FakeHost::NotHere(GroupId group) const {
-  return MakeError(Reason::kUnavailable, fmt::format("group {} does not run here", group.value()));
+  return MakeError(Reason::kShardNotFound,
+                   fmt::format("group {} does not run here", group.value()));
 }
 
 }  // namespace vectron::consensus

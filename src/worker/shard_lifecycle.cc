@@ -170,7 +170,8 @@ void ShardLifecycle::RetryLater(ShardId shard) {
 
 void ShardLifecycle::Destroy(ShardId shard) {
   const Status status = environment_.host->DestroyGroup(GroupOf(shard));
-  if (!status.ok()) {
+  // SHARD_NOT_FOUND: an earlier life of the process got as far.
+  if (!status.ok() && ReasonOf(status) != Reason::kShardNotFound) {
     VECTRON_LOG_WARN("worker: destroying shard {}: {}", shard.value(), status.ToString());
     environment_.timers->RunAfter(options_.retry_delay, [weak = weak_from_this(), shard] {
       if (const auto self = weak.lock()) self->Submit([self, shard] { self->Destroy(shard); });
