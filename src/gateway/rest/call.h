@@ -69,20 +69,27 @@ void Guarded(const CallPtr& call, Body body) {
   }
 }
 
-// The callback for a Gateway call on behalf of `call`: an error becomes the answer, a
-// value goes to `next`(T) on the connection's thread, not on the one that brought it.
+// The callback for a Gateway call on behalf of `call`: hands what it brings to
+// `next`(StatusOr<T>) on the connection's thread, not on the one that brought it; or to
+// nobody, once the server has stopped.
 template <typename T, typename Next>
-Callback<T> Then(CallPtr call, Next next) {
+Callback<T> ThenAlways(CallPtr call, Next next) {
   return [call = std::move(call), next = std::move(next)](StatusOr<T> result) mutable {
     HttpExchange& exchange = call->exchange();
     exchange.Run(
         [call = std::move(call), next = std::move(next), result = std::move(result)]() mutable {
-          Guarded(call, [&] {
-            if (!result.ok()) return call->SendError(result.status());
-            next(*std::move(result));
-          });
+          Guarded(call, [&] { next(std::move(result)); });
         });
   };
+}
+
+// The same where an error becomes the answer; a value goes to `next`(T).
+template <typename T, typename Next>
+Callback<T> Then(CallPtr call, Next next) {
+  return ThenAlways<T>(call, [call, next = std::move(next)](StatusOr<T> result) mutable {
+    if (!result.ok()) return call->SendError(result.status());
+    next(*std::move(result));
+  });
 }
 
 // For handlers: the value, or an answer with the error and a return.

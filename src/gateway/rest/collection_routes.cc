@@ -39,10 +39,11 @@ void ListCollections(const RestContext& context, const CallPtr& call) {
 
 void GetCollection(const RestContext& context, const CallPtr& call) {
   VECTRON_ASSIGN_OR_SEND(call, const Deadline deadline, ParseDeadline(context, call));
-  context.gateway->GetCollection(call->param(0), deadline,
-                                 Then<CollectionReport>(call, [call](CollectionReport report) {
-                                   call->SendOk(WriteCollectionInfo(report));
-                                 }));
+  context.gateway->GetCollection(
+      call->param(0), deadline,
+      Then<CollectionReport>(call, [call](const CollectionReport& report) {
+        call->SendOk(WriteCollectionInfo(report));
+      }));
 }
 
 void CreateCollection(const RestContext& context, const CallPtr& call) {
@@ -64,14 +65,15 @@ void DropCollection(const RestContext& context, const CallPtr& call) {
 
 void CollectionExists(const RestContext& context, const CallPtr& call) {
   VECTRON_ASSIGN_OR_SEND(call, const Deadline deadline, ParseDeadline(context, call));
-  context.gateway->FindCollection(call->param(0), deadline,
-                                  [call](StatusOr<rpc::CollectionInfo> found) {
-                                    if (found.ok()) return call->SendOk(R"({"exists":true})");
-                                    if (ReasonOf(found.status()) != Reason::kCollectionNotFound) {
-                                      return call->SendError(found.status());
-                                    }
-                                    call->SendOk(R"({"exists":false})");
-                                  });
+  context.gateway->FindCollection(
+      call->param(0), deadline,
+      ThenAlways<rpc::CollectionInfo>(call, [call](const StatusOr<rpc::CollectionInfo>& found) {
+        if (found.ok()) return call->SendOk(R"({"exists":true})");
+        if (ReasonOf(found.status()) != Reason::kCollectionNotFound) {
+          return call->SendError(found.status());
+        }
+        call->SendOk(R"({"exists":false})");
+      }));
 }
 
 }  // namespace

@@ -36,6 +36,8 @@ class RestServer {
   RestServer(const RestOptions& options, Gateway* gateway, MetricsRegistry* registry,
              const Clock* clock);
   ~RestServer();
+  RestServer(const RestServer&) = delete;
+  RestServer& operator=(const RestServer&) = delete;
 
   Status Start();
   uint16_t port() const;

@@ -31,12 +31,11 @@ void SendVersion(const CallPtr& call) {
 
 // Ready is who can answer what needs the placement driver.
 void SendReadiness(const RestContext& context, const CallPtr& call) {
-  context.gateway->ListCollections(call->request().received_at + kReadyTimeout,
-                                   [call](StatusOr<std::vector<rpc::CollectionInfo>> collections) {
-                                     if (!collections.ok())
-                                       return call->SendError(collections.status());
-                                     SendText(call, 200, "all shards are ready", "text/plain");
-                                   });
+  context.gateway->ListCollections(
+      call->request().received_at + kReadyTimeout,
+      Then<std::vector<rpc::CollectionInfo>>(call, [call](const std::vector<rpc::CollectionInfo>&) {
+        SendText(call, 200, "all shards are ready", "text/plain");
+      }));
 }
 
 }  // namespace

@@ -289,7 +289,7 @@ void HttpConnection::HandleRequest() {
 
 void HttpConnection::Answer(uint64_t request, HttpResponse response) {
   if (state_ != State::kHandling || request != request_number_) return;
-  Write(response);
+  Write(std::move(response));
 }
 
 void HttpConnection::RefuseRequest(int status, std::string_view message) {
@@ -298,10 +298,10 @@ void HttpConnection::RefuseRequest(int status, std::string_view message) {
   context_->options.on_refused(status);
   HttpResponse response = MakeErrorResponse(InvalidArgument(message), 0);
   response.status = status;
-  Write(response);
+  Write(std::move(response));
 }
 
-void HttpConnection::Write(const HttpResponse& response) {
+void HttpConnection::Write(HttpResponse response) {
   state_ = State::kWriting;
   UncountBody();
   parser_.reset();
@@ -315,7 +315,7 @@ void HttpConnection::Write(const HttpResponse& response) {
     out_head_ += fmt::format("{}: {}\r\n", name, value);
   }
   out_head_ += keep_alive_ ? "Connection: keep-alive\r\n\r\n" : "Connection: close\r\n\r\n";
-  out_body_ = is_head_ ? std::string() : response.body;
+  out_body_ = is_head_ ? std::string() : std::move(response.body);
   SetTimer(context_->options.write_timeout *
            static_cast<int64_t>(1 + out_body_.size() / kTimerStepBytes));
   const std::array<asio::const_buffer, 2> buffers = {asio::buffer(out_head_),

@@ -52,6 +52,8 @@ class HttpServer {
   HttpServer(HttpServerOptions options, HttpHandler handler, const Clock* clock);
   // Stops, if that was not done.
   ~HttpServer();
+  HttpServer(const HttpServer&) = delete;
+  HttpServer& operator=(const HttpServer&) = delete;
 
   // UNAVAILABLE if the address cannot be listened on, INVALID_ARGUMENT if it is none.
   Status Start();
