@@ -166,8 +166,9 @@ bool RawNode::HasReady() const { return core_->node->has_ready(); }
 
 absl::Status RawNode::TakeReady(Ready* ready) {
   core::Ready from{};
-  VECTRON_RETURN_IF_ERROR(core_->ToStatus(core_->node->take_ready(from)));
   *ready = Ready{};
+  VECTRON_RETURN_IF_ERROR(
+      core_->ToStatus(core_->node->take_ready(from, ready->entries, ready->committed)));
   ready->number = from.number;
   ready->must_sync = from.must_sync;
   ready->has_hard_state = from.has_hard_state;
@@ -175,11 +176,9 @@ absl::Status RawNode::TakeReady(Ready* ready) {
                        LogIndex(from.hard_state.commit)};
   ready->entries_first = LogIndex(from.entries_first);
   ready->entry_count = from.entries_count;
-  ready->entries = ToString(from.entries);
   ready->committed_first = LogIndex(from.committed_first);
   ready->committed_last = LogIndex(from.committed_last);
   ready->committed_in_memory = from.committed_in_memory;
-  ready->committed = ToString(from.committed);
   ready->messages = ToMessages(from.messages);
   ready->messages_after_persist = ToMessages(from.messages_after_persist);
   for (const core::ReadState& state : from.read_states) {

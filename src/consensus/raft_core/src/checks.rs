@@ -143,7 +143,7 @@ mod tests {
         ] {
             assert_eq!(step(&mut node, message(kind, 2)), Outcome::Ok);
             let mut ready = Ready::default();
-            node.take_ready(&mut ready);
+            node.take_ready_to(&mut ready, &mut Vec::new(), &mut Vec::new());
             node.on_persisted(ready.number);
         }
         assert_eq!(node.status().role, Role::Leader);

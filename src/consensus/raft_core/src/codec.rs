@@ -2,25 +2,50 @@
 //! (u32), data length (u32), context, data; little-endian. Indexes are implied by
 //! the first one's.
 
+use std::pin::Pin;
+
+use cxx::CxxString;
 use raft::eraftpb::{Entry, EntryType};
 
 const HEADER_BYTES: usize = 17;
 
-pub fn encode(entries: &[Entry]) -> Vec<u8> {
-    let size = entries
-        .iter()
-        .map(|e| HEADER_BYTES + e.context.len() + e.data.len())
-        .sum();
-    let mut out = Vec::with_capacity(size);
-    for e in entries {
-        out.extend_from_slice(&e.term.to_le_bytes());
-        out.push(e.get_entry_type() as u8);
-        out.extend_from_slice(&(e.context.len() as u32).to_le_bytes());
-        out.extend_from_slice(&(e.data.len() as u32).to_le_bytes());
-        out.extend_from_slice(&e.context);
-        out.extend_from_slice(&e.data);
+/// Where encoded bytes go, so that large entries are copied once.
+pub trait Sink {
+    fn reserve(&mut self, bytes: usize);
+    fn put(&mut self, bytes: &[u8]);
+}
+
+impl Sink for Vec<u8> {
+    fn reserve(&mut self, bytes: usize) {
+        Vec::reserve(self, bytes);
     }
-    out
+    fn put(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+impl Sink for Pin<&mut CxxString> {
+    fn reserve(&mut self, bytes: usize) {
+        self.as_mut().reserve(bytes);
+    }
+    fn put(&mut self, bytes: &[u8]) {
+        self.as_mut().push_bytes(bytes);
+    }
+}
+
+pub fn encode(entries: &[Entry], out: &mut impl Sink) {
+    let size = |e: &Entry| HEADER_BYTES + e.context.len() + e.data.len();
+    out.reserve(entries.iter().map(size).sum());
+    for e in entries {
+        let mut header = [0; HEADER_BYTES];
+        header[0..8].copy_from_slice(&e.term.to_le_bytes());
+        header[8] = e.get_entry_type() as u8;
+        header[9..13].copy_from_slice(&(e.context.len() as u32).to_le_bytes());
+        header[13..17].copy_from_slice(&(e.data.len() as u32).to_le_bytes());
+        out.put(&header);
+        out.put(&e.context);
+        out.put(&e.data);
+    }
 }
 
 pub fn entry_type(value: u8) -> Option<EntryType> {
@@ -74,7 +99,8 @@ mod tests {
         b.index = 8;
         b.set_entry_type(EntryType::EntryConfChangeV2);
         b.data = vec![].into();
-        let bytes = encode(&[a.clone(), b.clone()]);
+        let mut bytes = Vec::new();
+        encode(&[a.clone(), b.clone()], &mut bytes);
         assert_eq!(decode(7, &bytes), Some(vec![a, b]));
         assert_eq!(decode(7, &[]), Some(vec![]));
         for cut in [1, 16, 20, bytes.len() - 1] {

@@ -114,11 +114,9 @@ mod ffi {
         hard_state: HardState,
         entries_first: u64,
         entries_count: u64,
-        entries: Vec<u8>,
         committed_first: u64,
         committed_last: u64,
         committed_in_memory: bool,
-        committed: Vec<u8>,
         messages: Vec<OutMessage>,
         messages_after_persist: Vec<OutMessage>,
         read_states: Vec<ReadState>,
@@ -177,7 +175,12 @@ mod ffi {
         fn report_snapshot(self: &mut Node, id: u64, ok: bool) -> Outcome;
 
         fn has_ready(self: &Node) -> bool;
-        fn take_ready(self: &mut Node, ready: &mut Ready) -> Outcome;
+        fn take_ready(
+            self: &mut Node,
+            ready: &mut Ready,
+            entry_bytes: Pin<&mut CxxString>,
+            committed_bytes: Pin<&mut CxxString>,
+        ) -> Outcome;
         fn take_heartbeat_responses(self: &mut Node, messages: &mut Vec<OutMessage>);
         fn on_persisted(self: &mut Node, number: u64) -> Outcome;
         fn advance_apply(self: &mut Node, index: u64) -> Outcome;

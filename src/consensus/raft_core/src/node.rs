@@ -4,8 +4,10 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::pin::Pin;
 use std::sync::Once;
 
+use cxx::CxxString;
 use protobuf::Message as _;
 use raft::eraftpb::{
     ConfChangeSingle, ConfChangeType, ConfChangeV2, ConfState, Entry, Message,
@@ -457,7 +459,22 @@ impl Node {
         self.error.is_none() && self.raw.has_ready()
     }
 
-    pub fn take_ready(&mut self, out: &mut Ready) -> Outcome {
+    /// `entry_bytes` and `committed_bytes` take the entries' data.
+    pub fn take_ready(
+        &mut self,
+        out: &mut Ready,
+        mut entry_bytes: Pin<&mut CxxString>,
+        mut committed_bytes: Pin<&mut CxxString>,
+    ) -> Outcome {
+        self.take_ready_to(out, &mut entry_bytes, &mut committed_bytes)
+    }
+
+    pub fn take_ready_to(
+        &mut self,
+        out: &mut Ready,
+        entry_bytes: &mut impl codec::Sink,
+        committed_bytes: &mut impl codec::Sink,
+    ) -> Outcome {
         self.guard(|node| {
             let mut rd = node.raw.ready();
             out.number = rd.number();
@@ -484,7 +501,7 @@ impl Node {
             let entries = rd.take_entries();
             out.entries_first = entries.first().map_or(0, |e| e.index);
             out.entries_count = entries.len() as u64;
-            out.entries = codec::encode(&entries);
+            codec::encode(&entries, entry_bytes);
             node.raw.mut_store().append(&entries);
 
             let committed = rd.take_committed_entries();
@@ -493,7 +510,7 @@ impl Node {
             out.committed_in_memory =
                 !committed.is_empty() && node.raw.store().is_in_memory(out.committed_first);
             if out.committed_in_memory {
-                out.committed = codec::encode(&committed);
+                codec::encode(&committed, committed_bytes);
             }
             encode_messages(rd.take_messages(), &mut out.messages);
             // A follower's messages wait for the disk. Its heartbeat responses need
