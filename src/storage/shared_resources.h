@@ -38,9 +38,9 @@ class SharedResources {
   // Since the process began, over all databases.
   struct Stats {
     uint64_t wal_written_bytes = 0;
-    uint64_t flush_written_bytes = 0;  // without blob files
+    uint64_t flush_written_bytes = 0;
     uint64_t compaction_written_bytes = 0;
-    uint64_t blob_written_bytes = 0;
+    uint64_t blob_written_bytes = 0;  // part of the two above
     uint64_t wal_sync_count = 0;
     uint64_t stall_us = 0;  // that writes waited for flushes and compactions
     uint64_t block_cache_bytes = 0;
