@@ -316,10 +316,7 @@ int FakeCluster::get_map_count() {
   return get_map_count_;
 }
 
-int FakeCluster::search_count() {
-  MutexLock lock(mutex_);
-  return search_count_;
-}
+int FakeCluster::search_count() { return search_count_; }
 
 void FakeCluster::CreateCollection(CollectionConfig config, Deadline,
                                    Callback<rpc::CollectionInfo> done) {

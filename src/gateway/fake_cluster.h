@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <map>
@@ -97,7 +98,7 @@ class FakeCluster final : public rpc::PlacementApi {
   std::vector<rpc::WriteRequest> writes_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::pair<NodeId, rpc::ReadOptions>> reads_ ABSL_GUARDED_BY(mutex_);
   int get_map_count_ ABSL_GUARDED_BY(mutex_) = 0;
-  int search_count_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::atomic<int> search_count_ = 0;
 };
 
 // Calls that wait for their answer: Await<T>([&](auto done) { gateway.Get(..., done); }).
