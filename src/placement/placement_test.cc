@@ -7,7 +7,7 @@
 
 #include "common/atomic_file.h"
 #include "common/sync_call.h"
-#include "consensus/fake_host.h"
+#include "consensus/testing/fake_host.h"
 #include "placement/catalog_machine.h"
 
 namespace vectron::placement {

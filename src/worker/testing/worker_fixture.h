@@ -8,7 +8,7 @@
 
 #include "common/sync_call.h"
 #include "common/thread.h"
-#include "consensus/fake_host.h"
+#include "consensus/testing/fake_host.h"
 #include "storage/testing/temp_dir.h"
 #include "worker/testing/fake_placement.h"
 #include "worker/worker.h"

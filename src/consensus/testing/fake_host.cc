@@ -1,4 +1,4 @@
-#include "consensus/fake_host.h"
+#include "consensus/testing/fake_host.h"
 
 #include <fmt/format.h>
 
