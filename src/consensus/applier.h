@@ -7,7 +7,7 @@
 
 #include "common/error.h"
 #include "consensus/executor.h"
-#include "consensus/log_store.h"
+#include "consensus/log/log_store.h"
 #include "consensus/replica.h"
 
 namespace vectron::consensus {

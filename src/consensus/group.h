@@ -15,7 +15,7 @@
 #include "consensus/applier.h"
 #include "consensus/executor.h"
 #include "consensus/host.h"
-#include "consensus/log_store.h"
+#include "consensus/log/log_store.h"
 #include "consensus/membership.h"
 #include "consensus/raw_node.h"
 #include "consensus/replica.h"

@@ -9,7 +9,7 @@
 
 #include "common/error.h"
 #include "common/ids.h"
-#include "consensus/log_store.h"
+#include "consensus/log/log_store.h"
 #include "consensus/membership.h"
 #include "consensus/raft_types.h"
 

@@ -11,7 +11,7 @@
 #include "common/ids.h"
 #include "common/mutex.h"
 #include "consensus/host.h"
-#include "consensus/log_store.h"
+#include "consensus/log/log_store.h"
 #include "consensus/state_machine.h"
 #include "consensus/waiter.h"
 

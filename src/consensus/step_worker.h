@@ -15,7 +15,7 @@
 #include "common/metrics.h"
 #include "common/mutex.h"
 #include "consensus/group.h"
-#include "consensus/log_writer.h"
+#include "consensus/log/log_writer.h"
 
 namespace vectron::consensus {
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "common/mutex.h"
-#include "consensus/log_file.h"
+#include "consensus/log/log_file.h"
 
 namespace vectron::testing {
 

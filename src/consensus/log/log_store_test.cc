@@ -1,4 +1,4 @@
-#include "consensus/log_store.h"
+#include "consensus/log/log_store.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

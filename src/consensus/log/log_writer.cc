@@ -1,4 +1,4 @@
-#include "consensus/log_writer.h"
+#include "consensus/log/log_writer.h"
 
 #include <chrono>
 #include <utility>

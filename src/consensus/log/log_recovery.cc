@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "common/logging.h"
-#include "consensus/log_store.h"
+#include "consensus/log/log_store.h"
 
 // How a log is read back when it is opened.
 

@@ -11,7 +11,7 @@
 #include "common/metrics.h"
 #include "common/mutex.h"
 #include "common/thread.h"
-#include "consensus/log_store.h"
+#include "consensus/log/log_store.h"
 
 namespace vectron::consensus {
 

@@ -15,8 +15,8 @@
 #include "common/error.h"
 #include "common/ids.h"
 #include "common/mutex.h"
-#include "consensus/log_file.h"
-#include "consensus/log_record.h"
+#include "consensus/log/log_file.h"
+#include "consensus/log/log_record.h"
 #include "consensus/raft_types.h"
 
 namespace vectron::consensus {

@@ -1,4 +1,4 @@
-#include "consensus/log_file.h"
+#include "consensus/log/log_file.h"
 
 #include <dirent.h>
 #include <fcntl.h>

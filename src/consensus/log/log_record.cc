@@ -1,4 +1,4 @@
-#include "consensus/log_record.h"
+#include "consensus/log/log_record.h"
 
 #include <fmt/format.h>
 #include <xxhash.h>
