@@ -279,6 +279,12 @@ std::unique_ptr<Snapshot> Database::NewSnapshot() const {
   return std::unique_ptr<Snapshot>(new Snapshot(db_.get(), db_->GetSnapshot()));
 }
 
+Status Database::VerifyFiles() const {
+  rocksdb::ReadOptions options;
+  options.readahead_size = 2 << 20;
+  return FromRocks(db_->VerifyFileChecksums(options));
+}
+
 Status Database::Flush() {
   rocksdb::FlushOptions options;
   options.wait = true;

@@ -1,5 +1,6 @@
 #include "storage/database_options.h"
 
+#include <rocksdb/file_checksum.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/table.h>
 
@@ -35,6 +36,7 @@ rocksdb::DBOptions ToRocksOptions(const DatabaseOptions& options) {
   rocks.bytes_per_sync = 1 << 20;
   rocks.max_background_jobs = 4;  // the pools of SharedResources are the real bound
   rocks.enable_pipelined_write = false;
+  rocks.file_checksum_gen_factory = rocksdb::GetFileChecksumGenCrc32cFactory();
   rocks.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
   rocks.max_log_file_size = 1 << 20;
   rocks.keep_log_file_num = 2;
