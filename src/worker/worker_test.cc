@@ -265,6 +265,8 @@ TEST_F(WorkerTest, APlacementThatIsAwayIsWaitedFor) {
   StartWorker();
   EXPECT_EQ(ReasonOf(worker_->Ready()), Reason::kUnavailable);
   EXPECT_EQ(ReasonOf(Count(16).status()), Reason::kUnavailable);
+  // The timers' thread registers: placement must not be back before it was refused once.
+  ASSERT_TRUE(WaitUntil([&] { return placement_.register_count() >= 1; }));
   placement_.SetDown(false);
   WaitReady();
   // Shards go on without it.
