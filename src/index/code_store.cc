@@ -9,6 +9,9 @@ namespace vectron::index {
 namespace {
 
 constexpr size_t kSampleMax = 16'384;
+// Ranges of fewer vectors say little about the next ones: so few are walked on
+// their floats.
+constexpr uint64_t kLearnMin = 1024;
 // Until ranges come from a full sample, they are learnt again when the index
 // has grown by this factor.
 constexpr uint64_t kGrowth = 4;
@@ -57,7 +60,7 @@ void CodeStore::LearnIfDue(uint64_t live_count) {
 bool CodeStore::IsDue(uint64_t live_count) const {
   const EpochManager::Guard guard = epochs_.Enter();
   const CodeSet* set = current();
-  if (set == nullptr) return true;
+  if (set == nullptr) return live_count >= kLearnMin;
   const uint64_t encoded = set->encoded_count.load(std::memory_order_relaxed);
   const uint64_t misfits = set->misfit_count.load(std::memory_order_relaxed);
   if (encoded >= kEncodedMin && misfits * kMisfitPart > encoded * space_.dimension()) return true;

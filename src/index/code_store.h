@@ -13,8 +13,8 @@ namespace vectron::index {
 
 // Keeps the codes of all vectors, and learns the ranges they are made with.
 //
-// Before anything is linked there are no codes: the first linking thread learns
-// ranges from what is there. They are learnt anew as the index grows (from 4
+// Before there are enough vectors to learn from there are no codes, and the graph is
+// walked on floats; then a linking thread learns ranges from what is there. They are learnt anew as the index grows (from 4
 // times the vectors, until the sample is large), and when too many components
 // do not fit any more. Learning builds a second generation of codes beside the first
 // while searches and puts go on; once it is complete, new operations use it. The

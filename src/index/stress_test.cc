@@ -161,6 +161,31 @@ TEST_P(Stress, EverythingAtOnce) {
   EXPECT_GE(RecallAt10(*index, queries, 200), 0.95);
 }
 
+// The first vectors of an index say little about the next ones: nothing that is
+// learnt from them may hide those.
+TEST(Stress, EachOfTheFirstVectorsIsFoundWhileTheyAreLinked) {
+  constexpr uint32_t kDimension = 8;
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    IndexOptions options;
+    options.dimension = kDimension;
+    const auto index = MakeIndex(options);
+    const Vectors vectors = ClusteredVectors(60, kDimension, seed, 60);
+    Crowd crowd;
+    for (int i = 0; i < 2; ++i) crowd.Add("link", [&] { index->LinkPending(64); });
+    SearchOptions nearest;
+    nearest.k = 1;
+    for (const std::vector<float>& vector : vectors) {
+      ASSERT_TRUE(index->Put(vector, 1).ok());
+      ASSERT_EQ(SearchOrDie(*index, vector, nearest).at(0).distance, 0.0f) << seed;
+    }
+    crowd.Join();
+    LinkAll(*index);
+    for (const std::vector<float>& vector : vectors) {
+      EXPECT_EQ(SearchOrDie(*index, vector, nearest).at(0).distance, 0.0f) << seed;
+    }
+  }
+}
+
 // One point is replaced over and over by the same vector under a new slot; every
 // search for it, of any kind, must find it, wherever its slot is just then.
 TEST(Stress, AReplacedPointIsNeverMissed) {

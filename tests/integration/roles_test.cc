@@ -143,7 +143,6 @@ class RolesTest : public ::testing::Test {
       rpc::SearchRequest request{{shard.id, shard.epoch}, {}, std::vector<SearchQuery>(1), {}};
       request.queries[0].vector = VectorOf(id);
       request.queries[0].k = 1;
-      request.queries[0].exact = true;  // what is seen is tested here, not recall
       request.read.deadline = In(seconds(20));
       auto response = SyncCall<rpc::SearchResponse>(
           [&](auto done) { worker_->Search(std::move(request), std::move(done)); });

@@ -284,14 +284,11 @@ Status CheckpointReader::ReadLinks(const File& file) {
       header.first_slot + header.slot_count != next_vectors_) {
     return file.Damaged("links of unexpected slots");
   }
-  const bool measurable =
-      core_.options.quantization == Quantization::kNone || core_.codes.current() != nullptr;
   size_t at = 0;
   std::vector<Slot> list;
   for (uint64_t i = 0; i < header.slot_count; ++i) {
     const auto slot = static_cast<Slot>(header.first_slot + i);
     if (!(flags_[slot] & kSlotLinked)) continue;
-    if (!measurable) return file.Damaged("links without ranges");
     ++linked_read_;
     for (int level = 0; level <= core_.graph.LevelOf(slot); ++level) {
       list.resize(core_.graph.degree_max(level));

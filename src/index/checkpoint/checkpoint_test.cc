@@ -59,9 +59,9 @@ std::unique_ptr<VectorIndex> MixedIndex(const IndexOptions& options, bool bytes)
     return bytes ? ByteVectors(count, options.dimension, seed)
                  : ClusteredVectors(count, options.dimension, seed);
   };
-  auto slots = PutAll(*index, make(1000, 1));
+  auto slots = PutAll(*index, make(1500, 1));
   LinkAll(*index);
-  for (size_t i = 0; i < 200; ++i) index->Delete(slots[i * 3]);
+  for (size_t i = 0; i < 300; ++i) index->Delete(slots[i * 3]);
   ConsolidateAll(*index);
   EXPECT_EQ(index->Stats().deleted_count, 0u);
   PutAll(*index, make(120, 2));

@@ -10,6 +10,9 @@ namespace {
 // 1.1 on distances. For the dot product, which is no distance, the plain heuristic.
 float AlphaOf(Metric metric) { return metric == Metric::kDot ? 1.0f : 1.21f; }
 
+// A node with fewer links after a repair is linked anew.
+constexpr size_t kLinksMin = 4;
+
 }  // namespace
 
 Linker::Linker(Graph& graph, const SlotBitmap& live, const SlotBitmap& doomed,
@@ -65,23 +68,41 @@ bool Linker::TryLink(const Scorer& scorer, Slot slot, int level, Graph::Entry en
   return true;
 }
 
+// Searches layer `level` from `start` for scratch->candidates. Where most of what is
+// near is dead, the beam fills with nodes that are no lasting neighbours: it is
+// widened until enough of it lives or all was seen.
+void Linker::FindCandidates(const Walker& walker, Candidate start, Slot slot, int level,
+                            LinkScratch* scratch) {
+  constexpr size_t kWiden = 4;
+  constexpr size_t kWidestFactor = kWiden * kWiden;
+  const CandidatePool& pool = scratch->walk.pool;
+  std::vector<Candidate>& candidates = scratch->candidates;
+  for (size_t ef = ef_construction_;; ef *= kWiden) {
+    walker.Walk(scratch->node, start, level, ef, WalkLimit{}, &scratch->walk);
+    candidates.clear();
+    size_t live_count = 0;
+    for (size_t i = 0; i < pool.size(); ++i) {
+      if (pool[i].slot == slot || doomed_.Test(pool[i].slot)) continue;
+      candidates.push_back(pool[i]);
+      live_count += live_.Test(pool[i].slot);
+    }
+    const bool is_all = !pool.full();
+    if (is_all || live_count >= graph_.m() || ef >= ef_construction_ * kWidestFactor) return;
+  }
+}
+
 // Fills scratch->lists for the layers that both the node and the entry are on.
 void Linker::FindNeighbours(const Walker& walker, const Scorer& scorer, Slot slot, int level,
                             Graph::Entry entry, LinkScratch* scratch) {
   Candidate start = walker.Descend(scratch->node, entry, level, &scratch->walk);
   std::vector<Candidate>& candidates = scratch->candidates;
   for (int l = std::min(level, entry.level); l >= 0; --l) {
-    walker.Walk(scratch->node, start, l, ef_construction_, WalkLimit{}, &scratch->walk);
-    const CandidatePool& pool = scratch->walk.pool;
-    candidates.clear();
-    for (size_t i = 0; i < pool.size(); ++i) {
-      if (pool[i].slot != slot && !doomed_.Test(pool[i].slot)) candidates.push_back(pool[i]);
-    }
+    FindCandidates(walker, start, slot, l, scratch);
     PreferLive(&candidates);
     if (candidates.empty() && !doomed_.Test(entry.slot)) {
       candidates.push_back({walker.Distance(scratch->node, entry.slot), entry.slot});
     }
-    if (pool.size() > 0) start = pool[0];
+    if (scratch->walk.pool.size() > 0) start = scratch->walk.pool[0];
     Select(scorer, graph_.m(), scratch);
     scratch->lists[static_cast<size_t>(l)] = scratch->selected;
   }
@@ -110,9 +131,9 @@ bool Linker::Repair(const Scorer& scorer, Slot slot, LinkScratch* scratch) {
   for (int level = graph_.LevelOf(slot); level >= 0; --level) {
     if (!RepairLevel(scorer, slot, level, scratch)) continue;
     repaired = true;
-    // Nothing but doomed nodes around it: they were probably also all that led
-    // to it.
-    if (level == 0 && scratch->selected.empty()) Link(scorer, slot, scratch);
+    // Hardly anything but doomed nodes around it: they were probably also most of
+    // what led to it.
+    if (level == 0 && scratch->selected.size() < kLinksMin) Link(scorer, slot, scratch);
   }
   return repaired;
 }
@@ -190,13 +211,18 @@ void Linker::Measure(const Scorer& scorer, Slot origin, LinkScratch* scratch) {
   std::sort(scratch->candidates.begin(), scratch->candidates.end(), Nearer);
 }
 
+// Leaves the dead out if there are enough living ones. Where there are not, the dead
+// are the way to the rest of the graph, and consolidation will put what they
+// lead to in their place: they come last, and take no living neighbour's place.
 void Linker::PreferLive(std::vector<Candidate>* candidates) const {
-  const auto dead = [&](const Candidate& candidate) { return !live_.Test(candidate.slot); };
-  if (std::all_of(candidates->begin(), candidates->end(), dead)) return;
-  std::erase_if(*candidates, dead);
+  const auto first_dead =
+      std::stable_partition(candidates->begin(), candidates->end(),
+                            [&](const Candidate& candidate) { return live_.Test(candidate.slot); });
+  const auto live_count = static_cast<size_t>(first_dead - candidates->begin());
+  if (live_count >= graph_.m()) candidates->erase(first_dead, candidates->end());
 }
 
-// Up to `count_max` of scratch->candidates (sorted) into scratch->selected.
+// Up to `count_max` of scratch->candidates into scratch->selected; earlier ones go first.
 void Linker::Select(const Scorer& scorer, size_t count_max, LinkScratch* scratch) const {
   constexpr size_t kBatch = 8;
   std::vector<Slot>& selected = scratch->selected;

@@ -51,13 +51,14 @@ class Linker {
  private:
   bool TryLink(const Scorer& scorer, Slot slot, int level, Graph::Entry entry,
                LinkScratch* scratch);
+  void FindCandidates(const Walker& walker, Candidate start, Slot slot, int level,
+                      LinkScratch* scratch);
   void FindNeighbours(const Walker& walker, const Scorer& scorer, Slot slot, int level,
                       Graph::Entry entry, LinkScratch* scratch);
   void AddLink(const Scorer& scorer, Slot from, int level, Slot to, LinkScratch* scratch);
   bool RepairLevel(const Scorer& scorer, Slot slot, int level, LinkScratch* scratch);
   void LinkAnywhere(const Scorer& scorer, Slot slot, LinkScratch* scratch);
   void Measure(const Scorer& scorer, Slot origin, LinkScratch* scratch);
-  // Only living candidates where there are any.
   void PreferLive(std::vector<Candidate>* candidates) const;
   void Select(const Scorer& scorer, size_t count_max, LinkScratch* scratch) const;
 
