@@ -61,11 +61,13 @@ void StepWorker::PostMessage(std::shared_ptr<Replica> replica, NodeId from, size
 void StepWorker::PostPeerLost(NodeId peer) {
   MutexLock lock(mutex_);
   // A heartbeat that was sent before the crash would bring the dead leader back.
+  size_t dropped_bytes = 0;
   std::erase_if(inbox_.items, [&](const Item& item) {
     if (item.from != peer) return false;
-    inbox_.message_bytes -= item.bytes;
+    dropped_bytes += item.bytes;
     return true;
   });
+  inbox_.message_bytes -= dropped_bytes;
   inbox_.lost_peers.push_back(peer);
   wake_.NotifyOne();
 }

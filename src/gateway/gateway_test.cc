@@ -8,7 +8,7 @@
 #include <set>
 
 #include "common/thread.h"
-#include "gateway/fake_cluster.h"
+#include "gateway/testing/fake_cluster.h"
 
 namespace vectron::gateway {
 namespace {

@@ -8,7 +8,7 @@
 #include <limits>
 
 #include "common/thread.h"
-#include "gateway/fake_cluster.h"
+#include "gateway/testing/fake_cluster.h"
 #include "rpc/channel.h"
 #include "rpc/grpc_server.h"
 #include "rpc/status.h"

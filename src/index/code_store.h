@@ -14,9 +14,9 @@ namespace vectron::index {
 // Keeps the codes of all vectors, and learns the ranges they are made with.
 //
 // Before there are enough vectors to learn from there are no codes, and the graph is
-// walked on floats; then a linking thread learns ranges from what is there. They are learnt anew as the index grows (from 4
-// times the vectors, until the sample is large), and when too many components
-// do not fit any more. Learning builds a second generation of codes beside the first
+// walked on floats; then a linking thread learns ranges from what is there. They are learnt anew as
+// the index grows (from 4 times the vectors, until the sample is large), and when too many
+// components do not fit any more. Learning builds a second generation of codes beside the first
 // while searches and puts go on; once it is complete, new operations use it. The
 // old one is kept up to date until the last operation that uses it has ended.
 // The graph stays as it is: only how exactly it is walked changes, never the

@@ -58,8 +58,8 @@ Status FromGrpcStatus(const grpc::Status& status) {
       if (!detail.UnpackTo(&info) || info.domain() != kDomain) continue;
       const Reason reason = ReasonFromName(info.reason());
       if (reason == Reason::kNone) continue;
-      ErrorDetails details(info.metadata().begin(), info.metadata().end());
-      return MakeError(reason, status.error_message(), std::move(details));
+      const ErrorDetails details(info.metadata().begin(), info.metadata().end());
+      return MakeError(reason, status.error_message(), details);
     }
   }
   return Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());

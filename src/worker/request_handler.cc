@@ -319,8 +319,8 @@ void RequestHandler::Count(rpc::CountRequest request, Callback<rpc::CountRespons
     }
     return rpc::CountResponse{index, shard.Stats()};
   };
-  Read<rpc::CountRequest, rpc::CountResponse>(Operation::kCount, std::move(request),
-                                              std::move(done), validate, execute);
+  Read<rpc::CountRequest, rpc::CountResponse>(Operation::kCount, request, std::move(done), validate,
+                                              execute);
 }
 
 }  // namespace vectron::worker

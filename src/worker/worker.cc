@@ -50,7 +50,7 @@ class WorkerImpl final : public Worker {
     handler_->Scroll(std::move(request), std::move(done));
   }
   void Count(rpc::CountRequest request, Callback<rpc::CountResponse> done) override {
-    handler_->Count(std::move(request), std::move(done));
+    handler_->Count(request, std::move(done));
   }
 
  private:

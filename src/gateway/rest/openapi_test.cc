@@ -10,8 +10,8 @@
 #include "gateway/rest/dialect/collection_json.h"
 #include "gateway/rest/dialect/points_json.h"
 #include "gateway/rest/dialect/query_json.h"
-#include "gateway/rest/fake_gateway.h"
 #include "gateway/rest/rest_api.h"
+#include "gateway/rest/testing/fake_gateway.h"
 
 // The description that is served is written by hand: these tests hold it to the code.
 

@@ -7,8 +7,8 @@
 #include <memory>
 #include <string>
 
-#include "gateway/rest/fake_gateway.h"
 #include "gateway/rest/http/test_client.h"
+#include "gateway/rest/testing/fake_gateway.h"
 
 namespace vectron::gateway::rest {
 namespace {

@@ -1,4 +1,4 @@
-#include "gateway/fake_cluster.h"
+#include "gateway/testing/fake_cluster.h"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,4 @@
-#include "gateway/rest/fake_gateway.h"
+#include "gateway/rest/testing/fake_gateway.h"
 
 #include <fmt/format.h>
 
