@@ -39,6 +39,8 @@ enum class Reason {
   kOverloaded,          // refused before anything was done; details: "retry_after_ms"
   kDiskFull,            // refused before anything was done
   kDeadlineExceeded,    // nothing was done (reads); writes use kOutcomeUnknown
+  kCancelled,           // the caller went away; nothing was done (reads)
+  kResponseTooLarge,    // the answer would have more bytes than are allowed; ask for less
   kCorruption,          // stored data failed a check; says what and where
   kIncompatibleFormat,  // stored data of another version
   kShuttingDown,
@@ -75,7 +77,7 @@ Status NotLeader(GroupId group, std::optional<NodeId> leader);
 std::optional<NodeId> LeaderHint(const Status& status);
 
 // 200 for OK, else what Qdrant's dialect gives for such an error: 400, 404, 409,
-// 413, 429, 500, 503, 504, 507.
+// 413, 429, 499, 500, 503, 504, 507.
 int HttpCodeOf(const Status& status);
 
 }  // namespace vectron

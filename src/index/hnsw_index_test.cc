@@ -355,6 +355,32 @@ TEST(Index, AnExpiredDeadlineEndsTheSearch) {
   }
 }
 
+TEST(Index, ACancelledSearchEnds) {
+  const auto index = MakeIndex(OptionsOf(8));
+  PutAll(*index, ClusteredVectors(5000, 8, 1));
+  LinkAll(*index);
+  const auto query = ClusteredVectors(1, 8, 2)[0];
+  for (const bool exact : {false, true}) {
+    std::atomic<bool> cancelled = false;
+    SearchOptions options;
+    options.ef = 1000;
+    options.exact = exact;
+    options.cancelled = &cancelled;
+    EXPECT_EQ(SearchOrDie(*index, query, options).size(), options.k);
+    cancelled = true;
+    EXPECT_EQ(ReasonOf(index->Search(query, options).status()), Reason::kCancelled);
+    // While it runs: the filter is asked by the searching thread.
+    cancelled = false;
+    uint64_t asked = 0;
+    options.filter = [&](Slot) {
+      cancelled = ++asked > 1000;
+      return true;
+    };
+    EXPECT_EQ(ReasonOf(index->Search(query, options).status()), Reason::kCancelled);
+    EXPECT_LT(asked, 5000u);
+  }
+}
+
 TEST(Index, DeletedVectorsAreNotFound) {
   const Vectors vectors = ClusteredVectors(2000, 16, 1);
   const auto index = MakeIndex(OptionsOf(16));

@@ -19,31 +19,32 @@ constexpr size_t kSelectivitySample = 512;
 // How many of the best by approximate distance are measured exactly.
 size_t RerankCount(size_t k) { return k + std::max<size_t>(k / 2, 5); }
 
-Status DeadlineExceeded() {
-  return MakeError(Reason::kDeadlineExceeded, "the search's deadline passed");
-}
-
 }  // namespace
 
 StatusOr<std::vector<Hit>> Searcher::Run(std::span<const float> query) {
   const EpochManager::Guard guard = core_.epochs.Enter();
   core_.space.Prepare(query.data(), &scratch_.exact_query);
   scratch_.found.Reset(FoundMax());
-  if (limit_.Passed()) return DeadlineExceeded();
+  if (limit_.Passed()) return GivenUp();
   if (options_.exact) {
     const Scorer scorer(core_.space, nullptr);
     // What is put while the slots are scanned stands in the tail from here on.
     const Tail::Cursor end = core_.tail.End();
     if (!ScanAll(scorer, scratch_.exact_query) || !ScanTail(scorer, scratch_.exact_query, end)) {
-      return DeadlineExceeded();
+      return GivenUp();
     }
     return BestHits(scorer);
   }
   const Tail::Cursor head = core_.tail.Head();
   const Scorer scorer = core_.MakeScorer();
   scorer.Prepare(query.data(), &scratch_.query);
-  if (!SearchGraph(scorer) || !ScanTail(scorer, scratch_.query, head)) return DeadlineExceeded();
+  if (!SearchGraph(scorer) || !ScanTail(scorer, scratch_.query, head)) return GivenUp();
   return BestHits(scorer);
+}
+
+Status Searcher::GivenUp() const {
+  if (limit_.Cancelled()) return MakeError(Reason::kCancelled, "the search was cancelled");
+  return MakeError(Reason::kDeadlineExceeded, "the search's deadline passed");
 }
 
 // A beam as wide as the index is the whole index; a request for more must not

@@ -34,13 +34,16 @@ class Searcher {
  public:
   Searcher(const IndexCore& core, const Clock& clock, const SearchOptions& options,
            SearchScratch* scratch)
-      : core_(core), limit_{&clock, options.deadline}, options_(options), scratch_(*scratch) {}
+      : core_(core),
+        limit_{&clock, options.deadline, options.cancelled},
+        options_(options),
+        scratch_(*scratch) {}
 
   // `query` is valid, k at least 1.
   StatusOr<std::vector<Hit>> Run(std::span<const float> query);
 
  private:
-  // These return false when the deadline passed.
+  // These return false when the limit passed.
   bool SearchGraph(const Scorer& scorer);
   bool WalkUnfiltered(const Walker& walker, Candidate start, size_t ef);
   bool WalkFiltered(const Walker& walker, Candidate start, size_t ef);
@@ -54,6 +57,8 @@ class Searcher {
     return core_.live.Test(slot) && (!options_.filter || options_.filter(slot));
   }
   double EstimateSelectivity(uint64_t slot_count) const;
+  // Why limit_ passed.
+  Status GivenUp() const;
   size_t FoundMax() const;
   uint64_t LiveInGraph() const;
   std::vector<Hit> BestHits(const Scorer& scorer);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -50,6 +51,9 @@ struct SearchOptions {
   uint32_t ef = 64;    // beam width; raised to k when below
   bool exact = false;  // scan every vector instead of walking the graph
   Deadline deadline = kNoDeadline;
+  // If not null: set by whoever asked and no longer wants the answer. Outlives the
+  // search.
+  const std::atomic<bool>* cancelled = nullptr;
   // Only slots for which it returns true are results. Called many times, from
   // the searching thread; must be cheap. Empty: all.
   std::function<bool(Slot)> filter;
@@ -115,7 +119,7 @@ class VectorIndex {
 
   // The up to k nearest live vectors, nearest first, ties by slot; fewer when the
   // index holds (or the filter passes) fewer. INVALID_ARGUMENT for a query that
-  // does not fit, DEADLINE_EXCEEDED.
+  // does not fit, DEADLINE_EXCEEDED, CANCELLED.
   virtual StatusOr<std::vector<Hit>> Search(std::span<const float> query,
                                             const SearchOptions& options) const = 0;
 

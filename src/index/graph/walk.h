@@ -28,8 +28,14 @@ struct WalkScratch {
 struct WalkLimit {
   const Clock* clock = nullptr;
   Deadline deadline = kNoDeadline;
+  const std::atomic<bool>* cancelled = nullptr;
 
-  bool Passed() const { return deadline != kNoDeadline && clock->Now() >= deadline; }
+  bool Cancelled() const {
+    return cancelled != nullptr && cancelled->load(std::memory_order_relaxed);
+  }
+  bool Passed() const {
+    return Cancelled() || (deadline != kNoDeadline && clock->Now() >= deadline);
+  }
 };
 
 // Searches in the graph, as in algorithms 2 and 5 of the HNSW paper, arranged for
@@ -48,7 +54,7 @@ class Walker {
                     WalkScratch* scratch) const;
 
   // Best-first search of `level` from `start` with a beam of `ef`; leaves the
-  // result in scratch->pool. False if the deadline passed.
+  // result in scratch->pool. False if the limit passed.
   bool Walk(const Prepared& query, Candidate start, int level, size_t ef, const WalkLimit& limit,
             WalkScratch* scratch) const;
 
