@@ -216,7 +216,15 @@ Status LogStore::Write(const LogBatch& batch) {
     if (ReasonOf(status) != Reason::kDiskFull) failed_ = status;
     return status;
   }
-  if (batch.must_sync()) DeleteDeadSegments();
+  if (IsOldestWorthCopying()) {
+    // Now, and not once the segment is full: a group that falls silent would keep
+    // what it no longer needs, and every start would read it.
+    status = StartSegment();
+    if (!status.ok() && ReasonOf(status) != Reason::kDiskFull) return failed_ = status;
+    if (status.ok()) DeleteDeadSegments();
+  } else if (batch.must_sync()) {
+    DeleteDeadSegments();
+  }
   return OkStatus();
 }
 
@@ -316,16 +324,16 @@ LogBatch LogStore::CheckpointBatch() const {
 
 bool LogStore::IsOldestWorthCopying() const {
   MutexLock lock(mutex_);
-  if (segments_.size() < 3) return false;
   uint64_t total = 0;
   uint64_t live = 0;
   for (const auto& [id, segment] : segments_) {
     total += segment.size;
     live += segment.live_bytes;
   }
+  if (segments_.empty()) return false;
   const Segment& oldest = segments_.begin()->second;
   return oldest.live_bytes <= options_.segment_bytes / 4 &&
-         total > 2 * live + 2 * options_.segment_bytes;
+         total > 2 * live + options_.segment_bytes;
 }
 
 Status LogStore::CopyOldest(LogBatch* batch) const {

@@ -181,6 +181,24 @@ TEST_F(LogStoreTest, DeadSegmentsAreDeletedAndBytesAreWrittenOnce) {
   EXPECT_LT(store_->bytes_written(), 500 * 10'000 * 1.02);
 }
 
+TEST_F(LogStoreTest, ALogThatFallsSilentAfterATruncationIsSmallAtOnce) {
+  options_.segment_bytes = 100'000;
+  Open();
+  Append(kB, 1, 1, {"old", "older"});
+  const std::string data(10'000, 'x');
+  for (uint64_t i = 1; i <= 95; ++i) Append(kA, i, 1, {data});
+  EXPECT_GT(store_->disk_bytes(), 950'000u);
+  // Truncations are not synced for themselves.
+  LogBatch batch;
+  batch.Truncate(kA, LogIndex(95), Term(1));
+  Write(std::move(batch));
+  EXPECT_LE(store_->disk_bytes(), 100'000u);
+  EXPECT_EQ(store_->segment_count(), disk_.Files().size());
+  Open();
+  EXPECT_EQ(Read(kB, 1, 2), "old older");
+  EXPECT_EQ(store_->GetState(kA)->truncated_index, LogIndex(95));
+}
+
 TEST_F(LogStoreTest, FewOldEntriesDoNotKeepManySegments) {
   options_.segment_bytes = 100'000;
   Open();
