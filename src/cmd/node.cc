@@ -96,6 +96,13 @@ Status Node::Listen() {
   rpc::GrpcServerOptions grpc_options;
   grpc_options.listen = config_.grpc_listen.ToString();
   grpc_options.message_bytes_max = config_.limits.request_bytes_max;
+  grpc_options.connections_max = config_.limits.connections_max;
+  prometheus::Counter& refused = prometheus::BuildCounter()
+                                     .Name("vectron_grpc_connections_refused_total")
+                                     .Help("gRPC connections beyond --connections-max")
+                                     .Register(*metrics_)
+                                     .Add({});
+  grpc_options.on_connection_refused = [&refused] { refused.Increment(); };
   VECTRON_ASSIGN_OR_RETURN(grpc_server_,
                            rpc::GrpcServer::Start(grpc_options, {grpc_service_.get()}));
   gateway::rest::RestOptions rest_options;

@@ -9,6 +9,9 @@
 #include <algorithm>
 #include <limits>
 #include <mutex>
+#include <utility>
+
+#include "rpc/connection_acceptor.h"
 
 namespace vectron::rpc {
 namespace {
@@ -45,38 +48,43 @@ void SetLimits(const GrpcServerOptions& options, grpc::ServerBuilder* builder) {
   builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
                               ToInt(options.handshake_timeout));
   builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, ToInt(options.idle_timeout));
-  // A second process on the same port is an error, not a competitor.
-  builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
 }
 
 }  // namespace
 
 StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
     const GrpcServerOptions& options, const std::vector<grpc::Service*>& services) {
-  const size_t colon = options.listen.rfind(':');
-  if (colon == std::string::npos) {
-    return InvalidArgument(fmt::format("'{}' is not HOST:PORT", options.listen));
-  }
+  ConnectionAcceptorOptions listening;
+  listening.listen = options.listen;
+  listening.connections_max = options.connections_max;
+  listening.unacknowledged_max = options.keepalive_timeout;
+  listening.on_refused = options.on_connection_refused;
+  VECTRON_ASSIGN_OR_RETURN(auto acceptor, ConnectionAcceptor::Listen(std::move(listening)));
   SetUpGrpc();
   grpc::ServerBuilder builder;
   SetLimits(options, &builder);
   for (grpc::Service* service : services) builder.RegisterService(service);
-  int port = 0;
-  builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &port);
+  auto intake = builder.experimental().AddExternalConnectionAcceptor(
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
+      grpc::InsecureServerCredentials());
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  if (server == nullptr || port == 0) {
-    return MakeError(Reason::kUnavailable,
-                     fmt::format("cannot listen on {}: is the address this machine's, and the port "
-                                 "free?",
-                                 options.listen));
-  }
+  if (server == nullptr) return Internal("gRPC did not start; its log says why");
   server->GetHealthCheckService()->SetServingStatus(true);
-  return std::unique_ptr<GrpcServer>(new GrpcServer(
-      std::move(server), fmt::format("{}:{}", options.listen.substr(0, colon), port)));
+  return std::unique_ptr<GrpcServer>(
+      new GrpcServer(std::move(acceptor), std::move(intake), std::move(server)));
 }
 
-GrpcServer::GrpcServer(std::unique_ptr<grpc::Server> server, std::string address)
-    : server_(std::move(server)), address_(std::move(address)) {}
+GrpcServer::GrpcServer(std::unique_ptr<ConnectionAcceptor> acceptor, std::unique_ptr<Intake> intake,
+                       std::unique_ptr<grpc::Server> server)
+    : server_(std::move(server)), intake_(std::move(intake)), acceptor_(std::move(acceptor)) {
+  acceptor_->Start([this](int fd) {
+    Intake::NewConnectionParameters connection;
+    connection.fd = fd;
+    intake_->HandleNewConnection(&connection);
+  });
+}
+
+const std::string& GrpcServer::address() const { return acceptor_->address(); }
 
 GrpcServer::~GrpcServer() { Shutdown(std::chrono::milliseconds(0)); }
 
@@ -85,6 +93,7 @@ std::shared_ptr<grpc::Channel> GrpcServer::InProcessChannel() {
 }
 
 void GrpcServer::Shutdown(std::chrono::milliseconds grace) {
+  acceptor_->Stop();
   server_->GetHealthCheckService()->Shutdown();
   server_->Shutdown(
       gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),

@@ -2,6 +2,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -9,10 +10,19 @@
 #include "common/clock.h"
 #include "common/error.h"
 
+namespace grpc::experimental {
+class ExternalConnectionAcceptor;
+}
+
 namespace vectron::rpc {
+
+class ConnectionAcceptor;
 
 struct GrpcServerOptions {
   std::string listen;  // HOST:PORT; port 0 takes a free one
+  // More are told so, and closed.
+  size_t connections_max = 4'096;
+  std::function<void()> on_connection_refused = [] {};
   size_t message_bytes_max = 64 << 20;
   // gRPC's own buffers; beyond it connections are slowed, then closed.
   size_t memory_bytes_max = 1 << 30;
@@ -41,7 +51,7 @@ class GrpcServer {
   GrpcServer& operator=(const GrpcServer&) = delete;
 
   // HOST:PORT, with the port that was taken.
-  const std::string& address() const { return address_; }
+  const std::string& address() const;
 
   // For clients in this process, without a socket.
   std::shared_ptr<grpc::Channel> InProcessChannel();
@@ -51,10 +61,16 @@ class GrpcServer {
   void Shutdown(std::chrono::milliseconds grace);
 
  private:
-  GrpcServer(std::unique_ptr<grpc::Server> server, std::string address);
+  // gRPC's end for sockets that were accepted outside of it.
+  using Intake = grpc::experimental::ExternalConnectionAcceptor;
 
+  GrpcServer(std::unique_ptr<ConnectionAcceptor> acceptor, std::unique_ptr<Intake> intake,
+             std::unique_ptr<grpc::Server> server);
+
+  // Each uses those above it.
   const std::unique_ptr<grpc::Server> server_;
-  const std::string address_;
+  const std::unique_ptr<Intake> intake_;
+  const std::unique_ptr<ConnectionAcceptor> acceptor_;
 };
 
 }  // namespace vectron::rpc

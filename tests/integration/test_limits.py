@@ -135,3 +135,18 @@ def test_garbage_is_answered_or_hung_up_on(shared_server, garbage):
             while sock.recv(65536):
                 pass
     alive(shared_server)
+
+
+def test_too_many_grpc_connections_are_refused_and_room_is_made_again(make_server):
+    server = make_server("--connections-max", "4").start()
+    done = server.client("bench", "rpc", "--clients", 8, "--count", 100, check=False)
+    assert done.returncode == 1
+    errors = json.loads(done.stdout)["errors"]
+    assert list(errors) == ["UNAVAILABLE"], errors
+    assert errors["UNAVAILABLE"]["first_message"] == "too many connections, the limit is 4"
+    # Those clients have gone.
+    server.client("bench", "rpc", "--clients", 4, "--count", 100)
+    _, metrics = server.http("GET", "/metrics")
+    refused = next(line for line in metrics.splitlines()
+                   if line.startswith("vectron_grpc_connections_refused_total"))
+    assert float(refused.split()[1]) >= 4
