@@ -3,6 +3,7 @@
 #include <absl/strings/cord.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -94,6 +95,17 @@ ErrorDetails DetailsOf(const Status& status) {
     details.emplace_back(name.substr(kDetailPrefix.size()), std::string(payload));
   });
   return details;
+}
+
+Status UnknownForGood(std::string_view message) {
+  return MakeError(Reason::kOutcomeUnknown, message, {{"final", "true"}});
+}
+
+bool IsUnknownForGood(const Status& status) {
+  if (ReasonOf(status) != Reason::kOutcomeUnknown) return false;
+  const auto details = DetailsOf(status);
+  return std::any_of(details.begin(), details.end(),
+                     [](const auto& detail) { return detail.first == "final"; });
 }
 
 Status Annotate(const Status& status, std::string_view context) {

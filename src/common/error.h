@@ -65,6 +65,11 @@ Reason ReasonOf(const Status& status);
 // Empty if there are none.
 ErrorDetails DetailsOf(const Status& status);
 
+// OUTCOME_UNKNOWN for good: no retry will tell what became of the write. Details:
+// "final".
+Status UnknownForGood(std::string_view message);
+bool IsUnknownForGood(const Status& status);
+
 // `status` with `context` and ": " before its message; reason and details kept.
 Status Annotate(const Status& status, std::string_view context);
 

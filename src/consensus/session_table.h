@@ -57,7 +57,7 @@ class SessionTable {
   explicit SessionTable(const Options& options);
 
   // What became of this write earlier: nothing (apply it), its result, or
-  // OUTCOME_UNKNOWN (it may have been applied, do not apply it). Writes without a
+  // OUTCOME_UNKNOWN for good (it may have been applied, do not apply it). Writes without a
   // session are always new.
   std::optional<ApplyResult> Find(const WriteSession& write) const;
 

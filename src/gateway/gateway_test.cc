@@ -234,6 +234,17 @@ TEST_F(GatewayTest, AWriteThatMayHaveBeenDoneStaysUnknown) {
   EXPECT_THAT(report->not_done, IsEmpty());
 }
 
+TEST_F(GatewayTest, AnOutcomeThatNobodyKnowsAnyMoreIsAnsweredAtOnce) {
+  const ShardId shard = Create(Config(1)).shards[0].id;
+  cluster_.Inject(shard, {MakeError(Reason::kOutcomeUnknown, "lost"), true});
+  cluster_.Inject(shard, {UnknownForGood("its outcome is no longer kept")}, 1000);
+  const auto report = Write(Line(0, 3));
+  EXPECT_TRUE(IsUnknownForGood(report->status)) << report->status;
+  EXPECT_THAT(MessageOf(report->status), HasSubstr("no longer kept"));
+  EXPECT_EQ(report->unknown, Ids(0, 3));
+  EXPECT_THAT(cluster_.Writes(), SizeIs(2));
+}
+
 TEST_F(GatewayTest, RefusalsThatAreFinalAreNotRepeated) {
   const ShardId shard = Create(Config(1)).shards[0].id;
   cluster_.Inject(shard, {MakeError(Reason::kOverloaded, "busy", {{"retry_after_ms", "20"}})});

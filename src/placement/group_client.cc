@@ -46,8 +46,9 @@ GroupClient::GroupClient(const Environment& environment, uint64_t session)
 bool GroupClient::IsTransient(const Status& status) const {
   switch (ReasonOf(status)) {
     case Reason::kUnavailable:
-    case Reason::kOutcomeUnknown:
       return true;
+    case Reason::kOutcomeUnknown:
+      return !IsUnknownForGood(status);
     case Reason::kNotLeader: {
       const std::optional<NodeId> leader = LeaderHint(status);
       return !leader.has_value() || *leader == environment_.self;
