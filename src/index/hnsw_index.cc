@@ -8,7 +8,7 @@
 
 #include "common/check.h"
 #include "index/checkpoint/checkpoint.h"
-#include "index/searcher.h"
+#include "index/search/searcher.h"
 
 namespace vectron::index {
 namespace {
@@ -241,7 +241,8 @@ StatusOr<std::vector<Hit>> HnswIndex::Search(std::span<const float> query,
   VECTRON_RETURN_IF_ERROR(core_.space.Validate(query, "query"));
   if (options.k == 0) return InvalidArgument("k is 0, not at least 1");
   ThreadScratch<SearchScratch> scratch;
-  return Searcher(core_, *core_.options.clock, options, scratch.get()).Run(query);
+  SlotFilter filter(options, core_.live);
+  return Searcher(core_, *core_.options.clock, options, filter, scratch.get()).Run(query);
 }
 
 StatusOr<float> HnswIndex::Distance(std::span<const float> query, Slot slot) const {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -11,6 +12,8 @@
 #include "common/clock.h"
 #include "common/collection.h"
 #include "common/error.h"
+
+struct roaring_bitmap_s;  // CRoaring's roaring_bitmap_t
 
 namespace vectron::index {
 
@@ -46,6 +49,14 @@ struct Hit {
   bool operator==(const Hit&) const = default;
 };
 
+// How a filtered search goes about it.
+enum class FilterPlan {
+  kAuto,     // by what the others are estimated to cost
+  kScan,     // measures every match
+  kTwoHop,   // walks through the matches, in two hops where others lie between them
+  kCollect,  // walks through everything, with a beam as wide as the matches are rare
+};
+
 struct SearchOptions {
   uint32_t k = 10;     // >= 1
   uint32_t ef = 64;    // beam width; raised to k when below
@@ -54,9 +65,19 @@ struct SearchOptions {
   // If not null: set by whoever asked and no longer wants the answer. Outlives the
   // search.
   const std::atomic<bool>* cancelled = nullptr;
-  // Only slots for which it returns true are results. Called many times, from
-  // the searching thread; must be cheap. Empty: all.
+
+  // Only slots that pass the filter are results: those in `filter_slots`, if not
+  // null, for which `filter`, if not empty, returns true. The bitmap does not change
+  // during the search, may hold slots that are dead or do not exist, and is
+  // the better of the two: its matches can be counted, and gone through without
+  // asking about all others. The predicate is called many times, from the searching
+  // thread, and must be cheap. As slots are used again, a caller that remembers them
+  // looks at the hits' labels.
+  const roaring_bitmap_s* filter_slots = nullptr;
   std::function<bool(Slot)> filter;
+  // How many live slots pass, about, where the caller knows. (Else it is sampled.)
+  std::optional<uint64_t> filter_count;
+  FilterPlan filter_plan = FilterPlan::kAuto;  // others: to measure or test them
 };
 
 struct IndexStats {

@@ -80,6 +80,7 @@ class Scorer {
 
   const VectorSpace& space() const { return *space_; }
   bool exact() const { return codes_ == nullptr; }
+  size_t row_bytes() const { return row_bytes_; }
   // True if the distances from `query` are those of the floats, bit for bit, as
   // far as they are below kLosslessMax: whole numbers that a float holds whatever
   // the order in which they are added up. Asked after the rows were looked at.

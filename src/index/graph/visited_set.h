@@ -21,6 +21,8 @@ class VisitedSet {
     if (words_.size() < (slots + 63) / 64) words_.resize((slots + 63) / 64);
   }
 
+  bool Contains(uint32_t slot) const { return (words_[slot >> 6] >> (slot & 63)) & 1; }
+
   // True the first time. `slot` is below the size of Reset.
   bool Insert(uint32_t slot) {
     uint64_t& word = words_[slot >> 6];

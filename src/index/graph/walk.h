@@ -20,6 +20,7 @@ struct WalkScratch {
   VisitedSet visited;
   CandidatePool pool;
   std::array<Slot, kDegreeMax> slots;
+  std::array<Slot, kDegreeMax> between;  // those a filtered walk goes through
   std::array<const std::byte*, kDegreeMax> rows;
   std::array<float, kDegreeMax> distances;
 };
@@ -37,6 +38,13 @@ struct WalkLimit {
     return Cancelled() || (deadline != kNoDeadline && clock->Now() >= deadline);
   }
 };
+
+// The links of a node that is likely to be expanded soon.
+inline void PrefetchLinks(const Graph& graph, Slot slot) {
+  const auto* links = reinterpret_cast<const std::byte*>(graph.BaseLinks(slot));
+  __builtin_prefetch(links);
+  __builtin_prefetch(links + 64);
+}
 
 // Searches in the graph, as in algorithms 2 and 5 of the HNSW paper, arranged for
 // the memory: all unvisited neighbours of a node are gathered and prefetched
@@ -58,12 +66,6 @@ class Walker {
   bool Walk(const Prepared& query, Candidate start, int level, size_t ef, const WalkLimit& limit,
             WalkScratch* scratch) const;
 
-  // The same on layer 0, and calls meet(candidate) for every node that it
-  // measured, `start` included.
-  template <typename Meet>
-  bool WalkMeeting(const Prepared& query, Candidate start, size_t ef, const WalkLimit& limit,
-                   WalkScratch* scratch, Meet&& meet) const;
-
   float Distance(const Prepared& query, Slot slot) const {
     const std::byte* row = scorer_.Row(slot);
     float distance = 0;
@@ -72,63 +74,13 @@ class Walker {
   }
 
  private:
-  template <bool kBase, typename Meet>
+  template <bool kBase>
   bool Run(const Prepared& query, Candidate start, int level, size_t ef, const WalkLimit& limit,
-           WalkScratch* scratch, Meet&& meet) const;
-  void PrefetchLinks(Slot slot) const {
-    const auto* links = reinterpret_cast<const std::byte*>(graph_.BaseLinks(slot));
-    __builtin_prefetch(links);
-    __builtin_prefetch(links + 64);
-  }
+           WalkScratch* scratch) const;
 
   const Graph& graph_;
   const Scorer& scorer_;
   const uint64_t slot_limit_;
 };
-
-template <typename Meet>
-bool Walker::WalkMeeting(const Prepared& query, Candidate start, size_t ef, const WalkLimit& limit,
-                         WalkScratch* scratch, Meet&& meet) const {
-  return Run<true>(query, start, 0, ef, limit, scratch, meet);
-}
-
-template <bool kBase, typename Meet>
-bool Walker::Run(const Prepared& query, Candidate start, int level, size_t ef,
-                 const WalkLimit& limit, WalkScratch* scratch, Meet&& meet) const {
-  constexpr uint32_t kNodesPerLook = 64;
-  const uint32_t degree_max = graph_.degree_max(level);
-  CandidatePool& pool = scratch->pool;
-  VisitedSet& visited = scratch->visited;
-  visited.Reset(slot_limit_);
-  pool.Reset(ef);
-  visited.Insert(start.slot);
-  pool.Insert(start.distance, start.slot);
-  meet(start);
-
-  Slot node = kNoSlot;
-  for (uint32_t expanded = 1; pool.ExpandNext(&node); ++expanded) {
-    if (expanded % kNodesPerLook == 0 && limit.Passed()) return false;
-    const std::atomic<Slot>* links = kBase ? graph_.BaseLinks(node) : graph_.Links(node, level);
-    size_t count = 0;
-    for (uint32_t i = 0; i < degree_max; ++i) {
-      const Slot neighbour = links[i].load(std::memory_order_acquire);
-      if (neighbour == kNoSlot) break;
-      if (neighbour >= slot_limit_ || !visited.Insert(neighbour)) continue;
-      const std::byte* row = scorer_.Row(neighbour);
-      scorer_.Prefetch(row);
-      scratch->slots[count] = neighbour;
-      scratch->rows[count] = row;
-      ++count;
-    }
-    scorer_.Distances(query, scratch->rows.data(), count, scratch->distances.data());
-    for (size_t i = 0; i < count; ++i) {
-      meet(Candidate{scratch->distances[i], scratch->slots[i]});
-      const size_t place = pool.Insert(scratch->distances[i], scratch->slots[i]);
-      // Likely to be expanded soon.
-      if (kBase && place <= pool.cursor() + 1) PrefetchLinks(scratch->slots[i]);
-    }
-  }
-  return true;
-}
 
 }  // namespace vectron::index

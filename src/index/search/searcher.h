@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "common/clock.h"
+#include "index/filter/slot_filter.h"
 #include "index/graph/walk.h"
 #include "index/index_core.h"
 
@@ -33,10 +34,11 @@ struct SearchScratch {
 class Searcher {
  public:
   Searcher(const IndexCore& core, const Clock& clock, const SearchOptions& options,
-           SearchScratch* scratch)
+           SlotFilter& filter, SearchScratch* scratch)
       : core_(core),
         limit_{&clock, options.deadline, options.cancelled},
         options_(options),
+        filter_(filter),
         scratch_(*scratch) {}
 
   // `query` is valid, k at least 1.
@@ -45,21 +47,20 @@ class Searcher {
  private:
   // These return false when the limit passed.
   bool SearchGraph(const Scorer& scorer);
-  bool WalkUnfiltered(const Walker& walker, Candidate start, size_t ef);
-  bool WalkFiltered(const Walker& walker, Candidate start, size_t ef);
+  bool WalkUnfiltered(const Walker& walker, Candidate start);
+  bool SearchFiltered(const Walker& walker, const Scorer& scorer, Graph::Entry entry);
+  bool WalkFiltered(const Scorer& scorer, Candidate start, FilterPlan plan, uint64_t matches);
   // Every live slot that passes the filter.
   bool ScanAll(const Scorer& scorer, const Prepared& query);
   bool ScanTail(const Scorer& scorer, const Prepared& query, Tail::Cursor from);
   template <typename ForEachSlot>
   bool Scan(const Scorer& scorer, const Prepared& query, ForEachSlot&& for_each_slot);
 
-  bool Wanted(Slot slot) const {
-    return core_.live.Test(slot) && (!options_.filter || options_.filter(slot));
-  }
-  double EstimateSelectivity(uint64_t slot_count) const;
   // Why limit_ passed.
   Status GivenUp() const;
+  size_t ef() const { return std::max(options_.ef, options_.k); }
   size_t FoundMax() const;
+  size_t RerankCount() const;
   uint64_t LiveInGraph() const;
   std::vector<Hit> BestHits(const Scorer& scorer);
   void MeasureExactly(std::vector<Hit>* hits);
@@ -67,6 +68,7 @@ class Searcher {
   const IndexCore& core_;
   const WalkLimit limit_;
   const SearchOptions& options_;
+  SlotFilter& filter_;
   SearchScratch& scratch_;
 };
 

@@ -1,0 +1,289 @@
+#include <gtest/gtest.h>
+#include <roaring/roaring.h>
+
+#include <algorithm>
+#include <memory>
+#include <set>
+
+#include "index/filter/filter_planner.h"
+#include "index/filter/slot_filter.h"
+#include "index/testing/fixtures.h"
+#include "index/vector_index.h"
+
+namespace vectron::index {
+namespace {
+
+using testing::ClusteredVectors;
+using testing::LinkAll;
+using testing::MakeIndex;
+using testing::PutAll;
+using testing::SearchOrDie;
+using testing::Vectors;
+
+struct BitmapDeleter {
+  void operator()(roaring_bitmap_t* bitmap) const { roaring_bitmap_free(bitmap); }
+};
+using Bitmap = std::unique_ptr<roaring_bitmap_t, BitmapDeleter>;
+
+Bitmap BitmapOf(const std::set<Slot>& slots) {
+  Bitmap bitmap(roaring_bitmap_create());
+  for (const Slot slot : slots) roaring_bitmap_add(bitmap.get(), slot);
+  return bitmap;
+}
+
+constexpr uint64_t kSlots = 300'000;
+
+class SlotFilterTest : public ::testing::Test {
+ protected:
+  SlotFilterTest() {
+    EXPECT_TRUE(live_.Reserve(kSlots));
+    for (uint64_t slot = 0; slot < kSlots; ++slot) {
+      if (slot % 7 != 0) live_.Set(slot);
+    }
+  }
+
+  void ExpectPasses(const SearchOptions& options) {
+    SlotFilter filter(options, live_);
+    std::vector<Slot> expected;
+    for (Slot slot = 0; slot < kSlots; ++slot) {
+      const bool listed =
+          options.filter_slots == nullptr || roaring_bitmap_contains(options.filter_slots, slot);
+      const bool passes = listed && slot % 7 != 0 && (!options.filter || options.filter(slot));
+      ASSERT_EQ(filter.Passes(slot), passes) << slot;
+      if (passes) expected.push_back(slot);
+    }
+    std::vector<Slot> visited;
+    filter.ForEach(
+        kSlots, [] { return true; },
+        [&](Slot slot) {
+          visited.push_back(slot);
+          return true;
+        });
+    EXPECT_EQ(visited, expected);
+  }
+
+  SlotBitmap live_;
+};
+
+TEST_F(SlotFilterTest, AgreesWithTheBitmapWhateverItIsMadeOf) {
+  // A list, a run, bits, nothing, slots that do not exist.
+  Bitmap bitmap(roaring_bitmap_create());
+  for (uint32_t slot = 0; slot < 65'536; slot += 31) roaring_bitmap_add(bitmap.get(), slot);
+  roaring_bitmap_add_range(bitmap.get(), 70'000, 90'000);
+  for (uint32_t slot = 131'072; slot < 196'608; slot += 3) roaring_bitmap_add(bitmap.get(), slot);
+  roaring_bitmap_add_range(bitmap.get(), kSlots - 10, kSlots + 100'000);
+  roaring_bitmap_add(bitmap.get(), ~uint32_t{0});
+  roaring_bitmap_run_optimize(bitmap.get());
+  SearchOptions options;
+  options.filter_slots = bitmap.get();
+  ExpectPasses(options);
+  options.filter = [](Slot slot) { return slot % 5 != 1; };
+  ExpectPasses(options);
+  // Containers that two bitmaps share are behind one more pointer.
+  roaring_bitmap_set_copy_on_write(bitmap.get(), true);
+  const Bitmap copy(roaring_bitmap_copy(bitmap.get()));
+  options.filter_slots = copy.get();
+  ExpectPasses(options);
+}
+
+TEST_F(SlotFilterTest, WithoutABitmapThePredicateDecides) {
+  SearchOptions options;
+  ExpectPasses(options);
+  options.filter = [](Slot slot) { return slot % 1000 < 3; };
+  ExpectPasses(options);
+}
+
+TEST_F(SlotFilterTest, EstimatesAreNearTheTruth) {
+  const auto estimate = [&](const SearchOptions& options) {
+    SlotFilter filter(options, live_);
+    std::vector<Slot> some;
+    filter.Sample(kSlots, 100, &some);
+    EXPECT_LE(some.size(), 100u);
+    for (const Slot slot : some) EXPECT_TRUE(filter.Passes(slot));
+    // They come from everywhere.
+    if (some.size() == 100) {
+      EXPECT_LT(*std::min_element(some.begin(), some.end()), kSlots / 4);
+      EXPECT_GT(*std::max_element(some.begin(), some.end()), kSlots / 4 * 3);
+    }
+    return filter.EstimateCount(kSlots, kSlots / 7 * 6);
+  };
+  SearchOptions options;
+  options.filter = [](Slot slot) { return slot % 4 == 1; };
+  EXPECT_NEAR(static_cast<double>(estimate(options)), 64'000, 32'000);
+  const Bitmap bitmap(roaring_bitmap_from_range(0, kSlots, 3));
+  options.filter_slots = bitmap.get();
+  EXPECT_NEAR(static_cast<double>(estimate(options)), 21'000, 10'000);
+  options.filter = nullptr;
+  EXPECT_EQ(estimate(options), kSlots / 3);
+  options.filter_count = 5;
+  EXPECT_EQ(estimate(options), 5u);
+  options.filter_count = ~uint64_t{0};
+  EXPECT_EQ(estimate(options), kSlots / 7 * 6);
+
+  const Bitmap empty(roaring_bitmap_create());
+  options = {};
+  options.filter_slots = empty.get();
+  EXPECT_EQ(estimate(options), 0u);
+}
+
+TEST(FilterPlanner, ScansFewWalksThroughManyAndCollectsMost) {
+  FilterTask task{.linked = 1'000'000, .ef = 128, .degree = 32, .row_bytes = 128, .listed = true};
+  task.matches = 0;
+  EXPECT_EQ(ChoosePlan(task), FilterPlan::kScan);
+  task.matches = 1'000;
+  EXPECT_EQ(ChoosePlan(task), FilterPlan::kScan);
+  task.matches = 200'000;
+  EXPECT_EQ(ChoosePlan(task), FilterPlan::kTwoHop);
+  task.matches = 950'000;
+  EXPECT_EQ(ChoosePlan(task), FilterPlan::kCollect);
+  // Asking about everything costs more than walking.
+  task.listed = false;
+  task.linked = 100'000'000;
+  task.matches = 2'000'000;
+  EXPECT_NE(ChoosePlan(task), FilterPlan::kScan);
+}
+
+// Recall@10 of each plan, over matches that are scattered, and matches that are
+// all in clusters the query is not in.
+class EveryPlan : public ::testing::TestWithParam<FilterPlan> {
+ protected:
+  static constexpr size_t kCount = 6000;
+
+  EveryPlan() : vectors_(ClusteredVectors(kCount, 24, 1)), index_(MakeIndex(Options())) {
+    PutAll(*index_, vectors_);
+    LinkAll(*index_);
+  }
+
+  static IndexOptions Options() {
+    IndexOptions options;
+    options.dimension = 24;
+    return options;
+  }
+
+  double Recall(const SearchOptions& filter, const Vectors& queries) const {
+    size_t wanted = 0;
+    size_t found = 0;
+    for (const auto& query : queries) {
+      SearchOptions options = filter;
+      options.ef = 128;
+      options.filter_plan = GetParam();
+      const auto hits = SearchOrDie(*index_, query, options);
+      options.exact = true;
+      const auto truth = SearchOrDie(*index_, query, options);
+      EXPECT_EQ(hits.size(), truth.size());
+      wanted += truth.size();
+      for (const Hit& hit : truth) {
+        found += std::find(hits.begin(), hits.end(), hit) != hits.end();
+      }
+      for (const Hit& hit : hits) {
+        EXPECT_TRUE(roaring_bitmap_contains(filter.filter_slots, hit.slot));
+      }
+    }
+    return static_cast<double>(found) / static_cast<double>(std::max<size_t>(wanted, 1));
+  }
+
+  const Vectors vectors_;
+  const std::unique_ptr<VectorIndex> index_;
+};
+
+std::string NameOf(const ::testing::TestParamInfo<FilterPlan>& info) {
+  const char* const names[] = {"auto", "scan", "two_hop", "collect"};
+  return names[static_cast<size_t>(info.param)];
+}
+
+INSTANTIATE_TEST_SUITE_P(Filter, EveryPlan,
+                         ::testing::Values(FilterPlan::kAuto, FilterPlan::kScan,
+                                           FilterPlan::kTwoHop, FilterPlan::kCollect),
+                         NameOf);
+
+TEST_P(EveryPlan, FindsScatteredMatches) {
+  const Vectors queries = ClusteredVectors(50, 24, 2);
+  for (const uint32_t step : {1u, 2u, 5u, 20u}) {
+    const Bitmap bitmap(roaring_bitmap_from_range(0, kCount, step));
+    SearchOptions options;
+    options.filter_slots = bitmap.get();
+    EXPECT_GE(Recall(options, queries), 0.95) << step;
+  }
+}
+
+TEST_P(EveryPlan, FindsMatchesFarFromTheQuery) {
+  const Vectors queries = ClusteredVectors(20, 24, 2);
+  for (const size_t matches : {3000u, 1000u, 100u, 3u}) {
+    for (const auto& query : queries) {
+      std::vector<std::pair<double, Slot>> order;
+      for (Slot slot = 0; slot < kCount; ++slot) {
+        order.emplace_back(-testing::TrueDistance(Metric::kL2, query, vectors_[slot]), slot);
+      }
+      std::sort(order.begin(), order.end());
+      std::set<Slot> slots;
+      for (size_t i = 0; i < matches; ++i) slots.insert(order[i].second);
+      const Bitmap bitmap = BitmapOf(slots);
+      SearchOptions options;
+      options.filter_slots = bitmap.get();
+      EXPECT_GE(Recall(options, {query}), 0.8) << matches;
+    }
+  }
+}
+
+TEST_P(EveryPlan, NeverReturnsTheDead) {
+  for (Slot slot = 0; slot < kCount; slot += 2) index_->Delete(slot);
+  const Bitmap bitmap(roaring_bitmap_from_range(0, 2 * kCount, 1));
+  SearchOptions options;
+  options.filter_slots = bitmap.get();
+  options.filter_plan = GetParam();
+  for (const auto& query : ClusteredVectors(20, 24, 2)) {
+    const auto hits = SearchOrDie(*index_, query, options);
+    ASSERT_EQ(hits.size(), 10u);
+    for (const Hit& hit : hits) EXPECT_EQ(hit.slot % 2, 1u);
+  }
+  EXPECT_GE(Recall(options, ClusteredVectors(50, 24, 2)), 0.95);
+}
+
+TEST_P(EveryPlan, ABitmapAndAPredicateMustBothHold) {
+  const Bitmap bitmap(roaring_bitmap_from_range(0, kCount, 2));
+  SearchOptions options;
+  options.filter_slots = bitmap.get();
+  options.filter = [](Slot slot) { return slot % 3 == 0; };
+  options.filter_plan = GetParam();
+  for (const auto& query : ClusteredVectors(20, 24, 2)) {
+    const auto hits = SearchOrDie(*index_, query, options);
+    ASSERT_EQ(hits.size(), 10u);
+    for (const Hit& hit : hits) EXPECT_EQ(hit.slot % 6, 0u);
+  }
+}
+
+TEST_P(EveryPlan, MatchesNobodyHasAreNoHits) {
+  const Bitmap empty(roaring_bitmap_create());
+  const Bitmap beyond(roaring_bitmap_from_range(kCount, kCount + 1000, 1));
+  for (const Bitmap* bitmap : {&empty, &beyond}) {
+    SearchOptions options;
+    options.filter_slots = bitmap->get();
+    options.filter_plan = GetParam();
+    EXPECT_TRUE(SearchOrDie(*index_, vectors_[0], options).empty());
+    options.exact = true;
+    EXPECT_TRUE(SearchOrDie(*index_, vectors_[0], options).empty());
+  }
+}
+
+// A caller's estimate decides how the search is done, not what it finds.
+TEST_P(EveryPlan, AWrongCountIsNoWrongAnswer) {
+  const Bitmap bitmap(roaring_bitmap_from_range(0, kCount, 1000));
+  SearchOptions options;
+  options.filter_slots = bitmap.get();
+  options.filter_plan = GetParam();
+  for (const uint64_t count : {uint64_t{0}, uint64_t{5}, ~uint64_t{0}}) {
+    options.filter_count = count;
+    EXPECT_EQ(SearchOrDie(*index_, vectors_[0], options).size(), 6u);
+  }
+}
+
+TEST_P(EveryPlan, FindsWhatIsNotLinkedYet) {
+  const auto slots = PutAll(*index_, ClusteredVectors(200, 24, 3));
+  const Bitmap bitmap = BitmapOf({slots.begin(), slots.end()});
+  SearchOptions options;
+  options.filter_slots = bitmap.get();
+  EXPECT_GE(Recall(options, ClusteredVectors(20, 24, 2)), 0.95);
+}
+
+}  // namespace
+}  // namespace vectron::index

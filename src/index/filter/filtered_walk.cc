@@ -1,0 +1,140 @@
+#include "index/filter/filtered_walk.h"
+
+#include <algorithm>
+
+namespace vectron::index {
+namespace {
+
+constexpr uint32_t kNodesPerLook = 64;
+// After so many nodes Collect looks back at what part of what it met passes.
+constexpr uint32_t kNodesOfProof = 24;
+constexpr size_t kPassedPartMin = 5;  // a fifth
+// Fewer matches within two hops are hardly any.
+constexpr size_t kAroundMin = 4;
+// Matches from everywhere to begin with.
+constexpr size_t kSeeds = 16;
+constexpr size_t kSeedsFar = 256;
+static_assert(kSeedsFar < WalkScratch::kDegreeMax);
+
+}  // namespace
+
+// Distances of the scratch's rows.
+void FilteredWalk::Measure(const Prepared& query, size_t count) {
+  scorer_.Distances(query, scratch_.rows.data(), count, scratch_.distances.data());
+}
+
+void FilteredWalk::Gather(Slot slot, size_t* count) {
+  scratch_.slots[*count] = slot;
+  scratch_.rows[*count] = scorer_.Row(slot);
+  scorer_.Prefetch(scratch_.rows[*count]);
+  ++*count;
+}
+
+WalkEnd FilteredWalk::Collect(const Prepared& query, Candidate start, size_t beam_max,
+                              CandidatePool* found) {
+  CandidatePool& pool = scratch_.pool;
+  VisitedSet& visited = scratch_.visited;
+  visited.Reset(slot_limit_);
+  pool.Reset(beam_max);
+  visited.Insert(start.slot);
+  pool.Insert(start.distance, start.slot);
+  if (filter_.Passes(start.slot)) found->Insert(start.distance, start.slot);
+
+  const uint32_t degree = graph_.degree_max(0);
+  size_t met = 1;
+  Slot node = kNoSlot;
+  for (uint32_t expanded = 1; pool.ExpandNext(&node); ++expanded) {
+    if (expanded % kNodesPerLook == 0 && limit_.Passed()) return WalkEnd::kGivenUp;
+    if (expanded == kNodesOfProof && found->size() * kPassedPartMin < met) return WalkEnd::kSparse;
+    if (pool[pool.cursor()].distance > found->bound()) break;
+    const std::atomic<Slot>* links = graph_.BaseLinks(node);
+    size_t count = 0;
+    for (uint32_t i = 0; i < degree; ++i) {
+      const Slot neighbour = links[i].load(std::memory_order_acquire);
+      if (neighbour == kNoSlot) break;
+      if (neighbour < slot_limit_ && visited.Insert(neighbour)) Gather(neighbour, &count);
+    }
+    Measure(query, count);
+    for (size_t i = 0; i < count; ++i) {
+      const float distance = scratch_.distances[i];
+      if (!(distance < found->bound())) continue;
+      const size_t place = pool.Insert(distance, scratch_.slots[i]);
+      if (place <= pool.cursor() + 1) PrefetchLinks(graph_, scratch_.slots[i]);
+      if (filter_.Passes(scratch_.slots[i])) found->Insert(distance, scratch_.slots[i]);
+    }
+    met += count;
+  }
+  return WalkEnd::kFinished;
+}
+
+void FilteredWalk::MeasureIntoPool(const Prepared& query, size_t count) {
+  CandidatePool& pool = scratch_.pool;
+  Measure(query, count);
+  for (size_t i = 0; i < count; ++i) {
+    const size_t place = pool.Insert(scratch_.distances[i], scratch_.slots[i]);
+    if (place <= pool.cursor() + 1) PrefetchLinks(graph_, scratch_.slots[i]);
+  }
+}
+
+WalkEnd FilteredWalk::TwoHop(const Prepared& query, Slot start, size_t ef, size_t ef_far) {
+  CandidatePool& pool = scratch_.pool;
+  VisitedSet& visited = scratch_.visited;
+  visited.Reset(slot_limit_);
+  size_t count = GatherTwoHops(start);
+  const bool far = count < kAroundMin;
+  pool.Reset(far ? ef_far : ef);
+  MeasureIntoPool(query, count);
+
+  count = 0;
+  if (filter_.Passes(start) && visited.Insert(start)) Gather(start, &count);
+  filter_.Sample(slot_limit_, far ? kSeedsFar : kSeeds, &seeds_);
+  for (const Slot seed : seeds_) {
+    if (graph_.State(seed) & Graph::kLinked && visited.Insert(seed)) Gather(seed, &count);
+  }
+  MeasureIntoPool(query, count);
+
+  Slot node = kNoSlot;
+  for (uint32_t expanded = 1; pool.ExpandNext(&node); ++expanded) {
+    if (expanded % kNodesPerLook == 0 && limit_.Passed()) return WalkEnd::kGivenUp;
+    MeasureIntoPool(query, GatherTwoHops(node));
+  }
+  return WalkEnd::kFinished;
+}
+
+// A node that does not pass counts as met once its links were followed; one that is
+// two hops away and does not pass is not remembered: it may yet be one hop from
+// another node.
+size_t FilteredWalk::GatherTwoHops(Slot node) {
+  VisitedSet& visited = scratch_.visited;
+  const uint32_t degree = graph_.degree_max(0);
+  size_t count = 0;
+  size_t between_count = 0;
+  const std::atomic<Slot>* links = graph_.BaseLinks(node);
+  for (uint32_t i = 0; i < degree; ++i) {
+    const Slot neighbour = links[i].load(std::memory_order_acquire);
+    if (neighbour == kNoSlot) break;
+    if (neighbour >= slot_limit_ || visited.Contains(neighbour)) continue;
+    if (filter_.Passes(neighbour)) {
+      visited.Insert(neighbour);
+      Gather(neighbour, &count);
+    } else {
+      scratch_.between[between_count++] = neighbour;
+      PrefetchLinks(graph_, neighbour);
+    }
+  }
+  for (size_t b = 0; b < between_count && count < degree; ++b) {
+    visited.Insert(scratch_.between[b]);
+    links = graph_.BaseLinks(scratch_.between[b]);
+    for (uint32_t i = 0; i < degree && count < degree; ++i) {
+      const Slot neighbour = links[i].load(std::memory_order_acquire);
+      if (neighbour == kNoSlot) break;
+      if (neighbour >= slot_limit_ || visited.Contains(neighbour)) continue;
+      if (!filter_.Passes(neighbour)) continue;
+      visited.Insert(neighbour);
+      Gather(neighbour, &count);
+    }
+  }
+  return count;
+}
+
+}  // namespace vectron::index

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "index/filter/slot_filter.h"
+#include "index/graph/walk.h"
+
+namespace vectron::index {
+
+enum class WalkEnd {
+  kFinished,
+  kGivenUp,  // the limit passed
+  kSparse,   // Collect: hardly anything here passes; nothing was found yet
+};
+
+// The two ways through the graph to what a filter passes. A view for one operation
+// under one epoch guard, as Walker.
+class FilteredWalk {
+ public:
+  FilteredWalk(const Graph& graph, const Scorer& scorer, SlotFilter& filter, uint64_t slot_limit,
+               const WalkLimit& limit, WalkScratch* scratch)
+      : graph_(graph),
+        scorer_(scorer),
+        filter_(filter),
+        slot_limit_(slot_limit),
+        limit_(limit),
+        scratch_(*scratch) {}
+
+  // Through all nodes, from `start`, until the `found` that pass (its capacity:
+  // the ef) are all nearer than what is left to look at, or `beam_max` nodes are.
+  WalkEnd Collect(const Prepared& query, Candidate start, size_t beam_max, CandidatePool* found);
+
+  // Through the nodes that pass, `ef` of them: the neighbours of a node are those that
+  // pass among its links, and among the links of those that do not
+  // (ACORN-1: Patel et al., "ACORN: Performant and Predicate-Agnostic Search Over
+  // Vector Embeddings and Structured Data", SIGMOD 2024, section 5). Begins around
+  // `start`, which need not pass, and at some that do. Where hardly anything around
+  // `start` passes, all matches are elsewhere, the nearest on the border of where they
+  // are, and a beam gets caught in its folds: `ef_far` is its width then. Leaves the
+  // result in the scratch's pool.
+  WalkEnd TwoHop(const Prepared& query, Slot start, size_t ef, size_t ef_far);
+
+ private:
+  void Measure(const Prepared& query, size_t count);
+  // Neighbours of `node` that pass and were not met, into the scratch; how many.
+  size_t GatherTwoHops(Slot node);
+  void Gather(Slot slot, size_t* count);
+  void MeasureIntoPool(const Prepared& query, size_t count);
+
+  const Graph& graph_;
+  const Scorer& scorer_;
+  SlotFilter& filter_;
+  const uint64_t slot_limit_;
+  const WalkLimit& limit_;
+  WalkScratch& scratch_;
+  std::vector<Slot> seeds_;
+};
+
+}  // namespace vectron::index

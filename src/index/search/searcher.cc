@@ -1,0 +1,240 @@
+#include "index/search/searcher.h"
+
+#include <algorithm>
+#include <array>
+
+#include "index/filter/filter_planner.h"
+#include "index/filter/filtered_walk.h"
+
+namespace vectron::index {
+namespace {
+
+constexpr size_t kScanBatch = 32;
+// Slots of a scan between two looks at the clock.
+constexpr size_t kSlotsPerLook = 4096;
+// Collect looks at no more than so many times the nodes that it should need.
+constexpr size_t kCollectBeamFactor = 4;
+// Where fewer than a quarter pass, matches that are all far from the query are sought
+// with a wider beam.
+constexpr uint64_t kFarRarity = 4;
+
+struct ScanBatch {
+  size_t count = 0;
+  std::array<Slot, kScanBatch> slots;
+  std::array<const std::byte*, kScanBatch> rows;
+  std::array<float, kScanBatch> distances;
+};
+
+}  // namespace
+
+StatusOr<std::vector<Hit>> Searcher::Run(std::span<const float> query) {
+  const EpochManager::Guard guard = core_.epochs.Enter();
+  core_.space.Prepare(query.data(), &scratch_.exact_query);
+  scratch_.found.Reset(FoundMax());
+  if (limit_.Passed()) return GivenUp();
+  if (options_.exact) {
+    const Scorer scorer(core_.space, nullptr);
+    // What is put while the slots are scanned stands in the tail from here on.
+    const Tail::Cursor end = core_.tail.End();
+    if (!ScanAll(scorer, scratch_.exact_query) || !ScanTail(scorer, scratch_.exact_query, end)) {
+      return GivenUp();
+    }
+    return BestHits(scorer);
+  }
+  const Tail::Cursor head = core_.tail.Head();
+  const Scorer scorer = core_.MakeScorer();
+  scorer.Prepare(query.data(), &scratch_.query);
+  if (!SearchGraph(scorer) || !ScanTail(scorer, scratch_.query, head)) return GivenUp();
+  return BestHits(scorer);
+}
+
+Status Searcher::GivenUp() const {
+  if (limit_.Cancelled()) return MakeError(Reason::kCancelled, "the search was cancelled");
+  return MakeError(Reason::kDeadlineExceeded, "the search's deadline passed");
+}
+
+// How many of the best by approximate distance are measured exactly. What a filter
+// passes may all be far from the query, and the error of codes grows with the
+// distance.
+size_t Searcher::RerankCount() const {
+  const size_t k = options_.k;
+  return filter_.passes_all() ? k + std::max<size_t>(k / 2, 5) : 4 * k + 20;
+}
+
+// A beam as wide as the index is the whole index; a request for more must not
+// allocate more.
+size_t Searcher::FoundMax() const {
+  const size_t wanted =
+      options_.exact ? options_.k : std::max<size_t>({options_.ef, options_.k, RerankCount()});
+  return std::min<size_t>(wanted, 2 * core_.SlotCount() + 1024);
+}
+
+bool Searcher::SearchGraph(const Scorer& scorer) {
+  const Graph::Entry entry = core_.graph.entry();
+  if (entry.slot == kNoSlot) return true;
+  // Loaded after the entry, which is thus below.
+  const Walker walker(core_.graph, scorer, core_.SlotCount());
+  if (!filter_.passes_all()) return SearchFiltered(walker, scorer, entry);
+  const Candidate start = walker.Descend(scratch_.query, entry, 0, &scratch_.walk);
+  if (!WalkUnfiltered(walker, start)) return false;
+  if (scratch_.found.size() >= std::min<uint64_t>(options_.k, LiveInGraph())) return true;
+  // A part of the graph that cannot be reached.
+  scratch_.found.Reset(FoundMax());
+  return ScanAll(scorer, scratch_.query);
+}
+
+bool Searcher::SearchFiltered(const Walker& walker, const Scorer& scorer, Graph::Entry entry) {
+  const uint64_t live_count = core_.live_count.load(std::memory_order_relaxed);
+  const uint64_t matches = filter_.EstimateCount(core_.SlotCount(), live_count);
+  FilterPlan plan = options_.filter_plan;
+  if (plan == FilterPlan::kAuto) {
+    plan = ChoosePlan({.matches = matches,
+                       .linked = core_.linked_count.load(std::memory_order_relaxed),
+                       .ef = ef(),
+                       .degree = core_.graph.degree_max(0),
+                       .row_bytes = scorer.row_bytes(),
+                       .listed = filter_.is_listed()});
+  }
+  if (plan != FilterPlan::kScan) {
+    const Candidate start = walker.Descend(scratch_.query, entry, 0, &scratch_.walk);
+    if (!WalkFiltered(scorer, start, plan, matches)) return false;
+    if (scratch_.found.size() >= std::min<uint64_t>(options_.k, LiveInGraph())) return true;
+    // Fewer matches than it seemed, or not reached.
+  }
+  scratch_.found.Reset(std::min(FoundMax(), RerankCount()));
+  return ScanAll(scorer, scratch_.query);
+}
+
+bool Searcher::WalkFiltered(const Scorer& scorer, Candidate start, FilterPlan plan,
+                            uint64_t matches) {
+  const uint64_t slot_count = core_.SlotCount();
+  FilteredWalk walk(core_.graph, scorer, filter_, slot_count, limit_, &scratch_.walk);
+  CandidatePool& found = scratch_.found;
+  if (plan == FilterPlan::kCollect) {
+    const uint64_t rarity = slot_count / std::max<uint64_t>(matches, 1) + 1;
+    const uint64_t beam_max = std::min(ef() * rarity * kCollectBeamFactor, slot_count + 1);
+    const WalkEnd end = walk.Collect(scratch_.query, start, beam_max, &found);
+    if (end != WalkEnd::kSparse) return end == WalkEnd::kFinished;
+    // Whatever passes lies elsewhere.
+    found.Reset(FoundMax());
+  }
+  const size_t beam = std::min<size_t>(ef(), slot_count + 1);
+  const size_t beam_far = matches * kFarRarity < slot_count ? 2 * beam : beam;
+  const WalkEnd end = walk.TwoHop(scratch_.query, start.slot, beam, beam_far);
+  if (end == WalkEnd::kGivenUp) return false;
+  CandidatePool& pool = scratch_.walk.pool;
+  pool.Filter([&](Slot slot) { return core_.live.Test(slot); });
+  for (size_t i = 0; i < pool.size(); ++i) found.Insert(pool[i].distance, pool[i].slot);
+  return true;
+}
+
+// Deleted nodes take part in the walk and take up room in the beam: it is widened by
+// their share, and once more should that not do where they are many.
+bool Searcher::WalkUnfiltered(const Walker& walker, Candidate start) {
+  const uint64_t linked = core_.linked_count.load(std::memory_order_relaxed);
+  const uint64_t live = LiveInGraph();
+  const uint64_t dead = linked > live ? linked - live : 0;
+  const size_t beam_max = core_.SlotCount() + 1;
+  size_t beam =
+      std::min<size_t>(ef() + (live > 0 ? ef() * std::min(dead, live) / live : 0), beam_max);
+  CandidatePool& pool = scratch_.walk.pool;
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    if (!walker.Walk(scratch_.query, start, 0, beam, limit_, &scratch_.walk)) return false;
+    const bool exhausted = !pool.full();
+    if (dead > 0) pool.Filter([&](Slot slot) { return core_.live.Test(slot); });
+    if (exhausted || pool.size() >= options_.k) break;
+    beam = std::min<size_t>(beam * 8, beam_max);
+  }
+  pool.Filter([&](Slot slot) { return core_.live.Test(slot); });
+  for (size_t i = 0; i < pool.size(); ++i) {
+    scratch_.found.InsertUnique(pool[i].distance, pool[i].slot);
+  }
+  return true;
+}
+
+uint64_t Searcher::LiveInGraph() const {
+  const uint64_t live = core_.live_count.load(std::memory_order_relaxed);
+  return live - std::min(live, core_.pending_count.load(std::memory_order_relaxed));
+}
+
+bool Searcher::ScanAll(const Scorer& scorer, const Prepared& query) {
+  return Scan(scorer, query, [&](const auto& go_on, const auto& visit) {
+    filter_.ForEach(core_.SlotCount(), go_on, visit);
+  });
+}
+
+bool Searcher::ScanTail(const Scorer& scorer, const Prepared& query, Tail::Cursor from) {
+  return Scan(scorer, query, [&](const auto& go_on, const auto& visit) {
+    core_.tail.Scan(from, [&](Slot slot) {
+      if (!go_on()) return false;
+      return !filter_.Passes(slot) || visit(slot);
+    });
+  });
+}
+
+// Two batches in turn: while one is measured, the rows of the other are on their way.
+template <typename ForEachSlot>
+bool Searcher::Scan(const Scorer& scorer, const Prepared& query, ForEachSlot&& for_each_slot) {
+  std::array<ScanBatch, 2> batches;
+  size_t filling = 0;
+  const auto measure = [&](ScanBatch* batch) {
+    scorer.Distances(query, batch->rows.data(), batch->count, batch->distances.data());
+    for (size_t i = 0; i < batch->count; ++i) {
+      scratch_.found.InsertUnique(batch->distances[i], batch->slots[i]);
+    }
+    batch->count = 0;
+  };
+  size_t looked_at = 0;
+  bool finished = true;
+  const auto go_on = [&] {
+    if (++looked_at % kSlotsPerLook == 0 && limit_.Passed()) finished = false;
+    return finished;
+  };
+  for_each_slot(go_on, [&](Slot slot) {
+    ScanBatch& batch = batches[filling];
+    batch.slots[batch.count] = slot;
+    batch.rows[batch.count] = scorer.Row(slot);
+    scorer.Prefetch(batch.rows[batch.count]);
+    if (++batch.count < kScanBatch) return true;
+    filling = 1 - filling;
+    measure(&batches[filling]);
+    return true;
+  });
+  measure(&batches[1 - filling]);
+  measure(&batches[filling]);
+  return finished;
+}
+
+// The best of scratch_.found with their exact distances.
+std::vector<Hit> Searcher::BestHits(const Scorer& scorer) {
+  const CandidatePool& found = scratch_.found;
+  std::vector<Hit> hits(std::min<size_t>(found.size(), RerankCount()));
+  for (size_t i = 0; i < hits.size(); ++i) {
+    hits[i] = {found[i].slot, found[i].distance, core_.labels[found[i].slot]};
+  }
+  const bool exact =
+      scorer.exact() || (!hits.empty() && hits.back().distance < Scorer::kLosslessMax &&
+                         scorer.Lossless(scratch_.exact_query.values.As<float>()));
+  if (!exact) MeasureExactly(&hits);
+  std::sort(hits.begin(), hits.end(), [](const Hit& a, const Hit& b) {
+    return a.distance != b.distance ? a.distance < b.distance : a.slot < b.slot;
+  });
+  hits.erase(std::unique(hits.begin(), hits.end()), hits.end());
+  if (hits.size() > options_.k) hits.resize(options_.k);
+  return hits;
+}
+
+void Searcher::MeasureExactly(std::vector<Hit>* hits) {
+  scratch_.rows.resize(hits->size());
+  scratch_.distances.resize(hits->size());
+  const size_t row_bytes = core_.space.dimension() * sizeof(float);
+  for (size_t i = 0; i < hits->size(); ++i) {
+    scratch_.rows[i] = reinterpret_cast<const std::byte*>(core_.space.Row((*hits)[i].slot));
+    for (size_t b = 0; b < row_bytes; b += 64) __builtin_prefetch(scratch_.rows[i] + b);
+  }
+  core_.space.Distances(scratch_.exact_query, scratch_.rows.data(), hits->size(),
+                        scratch_.distances.data());
+  for (size_t i = 0; i < hits->size(); ++i) (*hits)[i].distance = scratch_.distances[i];
+}
+
+}  // namespace vectron::index
