@@ -108,6 +108,7 @@ LogIndex Shard::DurableIndex() const {
 StatusOr<std::vector<ApplyResult>> Shard::Apply(std::span<const CommittedEntry> entries) {
   MutexLock lock(apply_mutex_);
   const std::shared_ptr<State> state = SharedState();
+  VECTRON_RETURN_IF_ERROR(state->Damage());
   VECTRON_RETURN_IF_ERROR(state->failure);
   std::vector<ApplyResult> results;
   if (entries.empty()) return results;
@@ -143,24 +144,28 @@ Status Shard::Replay(State& state, std::span<const CommittedEntry> entries) {
       return Annotate(op.status(), fmt::format("shard {}, log index {}", options_.shard.value(),
                                                entry.index.value()));
     }
-    const std::vector<PointId> ids = TouchedIds(*op);
-    std::vector<std::string> keys;
-    keys.reserve(ids.size());
-    for (const PointId& id : ids) keys.push_back(id.Key());
-    VECTRON_ASSIGN_OR_RETURN(const auto records, state.store->ReadRecords(keys, nullptr));
-    for (size_t i = 0; i < ids.size(); ++i) {
-      if (!records[i].has_value()) {
-        state.index->Remove(ids[i]);
-        continue;
-      }
-      VECTRON_ASSIGN_OR_RETURN(const RecordView view, DecodeRecord(*records[i]));
-      VECTRON_ASSIGN_OR_RETURN(const std::vector<NamedVector> vectors,
-                               state.store->ReadVectors(keys[i], view.header, {}, nullptr));
-      VECTRON_RETURN_IF_ERROR(state.index->Reconcile(ids[i], vectors));
-    }
+    VECTRON_RETURN_IF_ERROR(Noted(state, ReconcileIndex(state, TouchedIds(*op))));
   }
   state.index_change_count.store(state.index->change_count(), std::memory_order_relaxed);
   state.index_applied.store(entries.back().index.value(), std::memory_order_release);
+  return OkStatus();
+}
+
+Status Shard::ReconcileIndex(State& state, std::span<const PointId> ids) {
+  std::vector<std::string> keys;
+  keys.reserve(ids.size());
+  for (const PointId& id : ids) keys.push_back(id.Key());
+  VECTRON_ASSIGN_OR_RETURN(const auto records, state.store->ReadRecords(keys, nullptr));
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (!records[i].has_value()) {
+      state.index->Remove(ids[i]);
+      continue;
+    }
+    VECTRON_ASSIGN_OR_RETURN(const RecordView view, DecodeRecord(*records[i]));
+    VECTRON_ASSIGN_OR_RETURN(const std::vector<NamedVector> vectors,
+                             state.store->ReadVectors(keys[i], view.header, {}, nullptr));
+    VECTRON_RETURN_IF_ERROR(state.index->Reconcile(ids[i], vectors));
+  }
   return OkStatus();
 }
 
@@ -198,7 +203,7 @@ Status Shard::StageAll(State& state, std::span<const CommittedEntry> entries, Wr
                                                entry.index.value()));
     }
     ApplyResult result;
-    VECTRON_RETURN_IF_ERROR(stage->Apply(entry.index, *std::move(op), &result));
+    VECTRON_RETURN_IF_ERROR(Noted(state, stage->Apply(entry.index, *std::move(op), &result)));
     state.sessions.Record(entry.session, entry.index, result, &session_changes);
     results->push_back(std::move(result));
   }
@@ -231,7 +236,7 @@ Status Shard::RestoreSnapshot(const std::string& dir) {
   VECTRON_ASSIGN_OR_RETURN(const std::string next, directory_.PrepareNext());
   Status status = storage::CloneTree(dir, next, IsMutable);
   StatusOr<std::shared_ptr<State>> restored =
-      status.ok() ? State::Open(next, State::Mode::kOpen, options_, environment_, &gate_)
+      status.ok() ? State::Open(next, State::Mode::kAdopt, options_, environment_, &gate_)
                   : std::move(status);
   status = restored.ok() ? directory_.SwitchToNext() : restored.status();
   if (!status.ok()) {

@@ -66,6 +66,10 @@ struct ShardEnvironment {
 // what it has. Until the replay has reached ServeableIndex() the index may lack
 // vectors, and reads fail with UNAVAILABLE.
 //
+// Damage in the store that is met later than Open (by a read, by Apply, by Scrub) ends
+// the service: whatever is asked of the shard from then on fails with CORRUPTION, in
+// this life and the next ones, until all files are intact again.
+//
 // Thread-safety: Apply and RestoreSnapshot are called by one thread at a time
 // (consensus/state_machine.h). Everything else may be called by any thread. Reads
 // take no lock.
@@ -115,6 +119,8 @@ class Shard : public consensus::StateMachine {
   double TailFill() const;
   // Why the store takes no writes (DISK_FULL ...); OK when it does.
   Status StoreHealth() const;
+  // CORRUPTION, naming the file and the place, once damage was found; else OK.
+  Status Damage() const;
 
   // --- background work, called by the worker's threads ---
 
@@ -124,6 +130,14 @@ class Shard : public consensus::StateMachine {
   // Starts what is due: a checkpoint, the collection of garbage, a retry after a
   // full disk. To be called about once a second.
   void Tick();
+  struct ScrubPiece {
+    uint64_t read_bytes = 0;
+    bool is_last = false;  // of a pass over all files: the next call begins another
+  };
+  // Reads on through the store's files, for about `bytes_max` bytes, and holds them to
+  // their checksums. CORRUPTION is Damage() from then on; other errors (a file that
+  // cannot be read now) are left to the next pass. One call at a time.
+  StatusOr<ScrubPiece> Scrub(uint64_t bytes_max);
   // Makes everything that is applied durable, index included, so that the next Open
   // has nothing to replay. After the last Apply.
   Status Close();
@@ -154,8 +168,20 @@ class Shard : public consensus::StateMachine {
   void SetState(std::shared_ptr<State> state);
 
   Status CheckServeable(const State& state) const;
+  // `status` of something that was done with `state`: damage that it tells of ends the
+  // shard's service.
+  Status Noted(const State& state, Status status) const;
+  StatusOr<std::vector<ScoredRecord>> SearchIn(const State& state, const SearchQuery& query,
+                                               const Select& select, Deadline deadline) const;
+  StatusOr<std::vector<Record>> GetFrom(const State& state, std::span<const PointId> ids,
+                                        const Select& select) const;
+  StatusOr<ScrollPage> ScrollIn(const State& state, const ScrollQuery& query,
+                                const Select& select) const;
   // Entries that the store already has: brings the index forward.
   Status Replay(State& state, std::span<const consensus::CommittedEntry> entries)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(apply_mutex_);
+  // Makes these points in the index what they are in the store.
+  Status ReconcileIndex(State& state, std::span<const PointId> ids)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(apply_mutex_);
   Status ApplyNew(State& state, std::span<const consensus::CommittedEntry> entries,
                   std::vector<consensus::ApplyResult>* results)

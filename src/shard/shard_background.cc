@@ -106,7 +106,13 @@ Status Shard::Checkpoint(CheckpointRule rule) {
 void Shard::Tick() {
   const std::shared_ptr<State> state = SharedState();
   const TimePoint now = environment_.clock->Now();
-  if (!state->store->database().BackgroundError().ok()) {
+  if (!state->Damage().ok()) return;
+  const Status store_error = state->store->database().BackgroundError();
+  if (ReasonOf(store_error) == Reason::kCorruption) {
+    Noted(*state, store_error).IgnoreError();  // a compaction met it
+    return;
+  }
+  if (!store_error.ok()) {
     // RocksDB tries by itself where it saw that there was no room; this covers the
     // rest. It says in the log what came of it.
     StartBackground([state] { state->store->database().Resume().IgnoreError(); });
@@ -133,12 +139,26 @@ void Shard::CollectGarbage() {
   }
 }
 
+StatusOr<Shard::ScrubPiece> Shard::Scrub(uint64_t bytes_max) {
+  const std::shared_ptr<State> state = SharedState();
+  VECTRON_RETURN_IF_ERROR(state->Damage());
+  const storage::Database& database = state->store->database();
+  if (state->scrub == nullptr) {
+    VECTRON_ASSIGN_OR_RETURN(state->scrub, storage::FileScrub::Begin(database));
+  }
+  const auto piece = state->scrub->Step(bytes_max);
+  if (!piece.ok()) return Noted(*state, piece.status());
+  if (piece->is_last) state->scrub.reset();
+  return ScrubPiece{piece->read_bytes, piece->is_last};
+}
+
 Status Shard::Close() {
   {
     MutexLock lock(background_mutex_);
     closing_ = true;
     while (background_running_) background_done_.Wait(background_mutex_);
   }
+  VECTRON_RETURN_IF_ERROR(Damage());
   return Checkpoint(CheckpointRule::kAlways);
 }
 

@@ -33,6 +33,7 @@ bool SelectsAnything(const Select& select) { return select.payload || select.vec
 }  // namespace
 
 Status Shard::CheckServeable(const State& state) const {
+  VECTRON_RETURN_IF_ERROR(state.Damage());
   if (state.serveable()) return OkStatus();
   return MakeError(
       Reason::kUnavailable,
@@ -40,11 +41,25 @@ Status Shard::CheckServeable(const State& state) const {
                   state.applied().value(), state.serveable_from.value()));
 }
 
+Status Shard::Noted(const State& state, Status status) const {
+  if (ReasonOf(status) != Reason::kCorruption) return status;
+  status = Annotate(status, fmt::format("shard {}", options_.shard.value()));
+  state.SetDamage(status);
+  return state.Damage();
+}
+
 StatusOr<std::vector<ScoredRecord>> Shard::Search(const SearchQuery& query, const Select& select,
                                                   Deadline deadline) const {
   const auto guard = gate_.Enter();
   const State& state = CurrentState();
   VECTRON_RETURN_IF_ERROR(CheckServeable(state));
+  auto results = SearchIn(state, query, select, deadline);
+  if (!results.ok()) return Noted(state, results.status());
+  return results;
+}
+
+StatusOr<std::vector<ScoredRecord>> Shard::SearchIn(const State& state, const SearchQuery& query,
+                                                    const Select& select, Deadline deadline) const {
   const Schema& schema = state.store->schema();
   VECTRON_ASSIGN_OR_RETURN(const size_t number, schema.Require(query.vector_name));
   const VectorConfig& config = schema.vector(number);
@@ -104,6 +119,13 @@ StatusOr<std::vector<Record>> Shard::Get(std::span<const PointId> ids, const Sel
   const auto guard = gate_.Enter();
   const State& state = CurrentState();
   VECTRON_RETURN_IF_ERROR(CheckServeable(state));
+  auto records = GetFrom(state, ids, select);
+  if (!records.ok()) return Noted(state, records.status());
+  return records;
+}
+
+StatusOr<std::vector<Record>> Shard::GetFrom(const State& state, std::span<const PointId> ids,
+                                             const Select& select) const {
   const auto snapshot = state.store->database().NewSnapshot();
   std::vector<std::string> keys;
   keys.reserve(ids.size());
@@ -123,6 +145,13 @@ StatusOr<ScrollPage> Shard::Scroll(const ScrollQuery& query, const Select& selec
   const auto guard = gate_.Enter();
   const State& state = CurrentState();
   VECTRON_RETURN_IF_ERROR(CheckServeable(state));
+  auto page = ScrollIn(state, query, select);
+  if (!page.ok()) return Noted(state, page.status());
+  return page;
+}
+
+StatusOr<ScrollPage> Shard::ScrollIn(const State& state, const ScrollQuery& query,
+                                     const Select& select) const {
   const auto snapshot = state.store->database().NewSnapshot();
   storage::IterateOptions options;
   options.read.snapshot = snapshot.get();
@@ -168,6 +197,11 @@ storage::DatabaseStats Shard::StoreStats() const {
 Status Shard::StoreHealth() const {
   const auto guard = gate_.Enter();
   return CurrentState().store->database().BackgroundError();
+}
+
+Status Shard::Damage() const {
+  const auto guard = gate_.Enter();
+  return CurrentState().Damage();
 }
 
 // DESIGN: 4 ns for the 128 bytes of an 8-bit code at 128 dimensions; floats have four

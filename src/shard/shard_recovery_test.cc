@@ -201,17 +201,128 @@ TEST_F(ShardRecoveryTest, ADamagedIndexCheckpointIsBuiltAgainFromTheStore) {
   ExpectEqualToModel();
 }
 
-TEST_F(ShardRecoveryTest, ADamagedStoreIsRefusedByTheNameOfItsDirectory) {
+// What a start reads, it checks.
+TEST_F(ShardRecoveryTest, AStoreWhoseStateTablesOrSizesAreDamagedIsRefusedByName) {
   Random random(5);
+  options_.vectors[0].dimension = 100;  // kept in blob files
   Start();
   WriteMany(60, &random);
   ASSERT_TRUE(shard_->Close().ok());
   Kill();
-  for (const fs::path& file : FilesEnding(StateDir() + "/store", ".sst")) FlipByte(file, 3);
-  Status status = TryStart();
-  if (status.ok()) status = shard_->ComputeStateHash().status();
+  const auto expect_refused = [&](const fs::path& file) {
+    const Status status = TryStart();
+    EXPECT_EQ(ReasonOf(status), Reason::kCorruption) << file << ": " << status;
+    EXPECT_THAT(Message(status), HasSubstr(file.string()));
+  };
+  const std::string store = StateDir() + "/store";
+  for (const fs::path& table : FilesEnding(store, ".sst")) {
+    const uint64_t size = fs::file_size(table);
+    FlipByte(table, size - 5);
+    expect_refused(table);
+    FlipByte(table, size - 5);
+  }
+  for (const fs::path& blob : FilesEnding(store, ".blob")) {
+    const uint64_t size = fs::file_size(blob);
+    fs::resize_file(blob, size + 1);
+    expect_refused(blob);
+    fs::resize_file(blob, size);
+  }
+  // The shard's own state is in one of the tables, near its begin.
+  for (const fs::path& table : FilesEnding(store, ".sst")) FlipByte(table, 3);
+  const Status status = TryStart();
   EXPECT_EQ(ReasonOf(status), Reason::kCorruption) << status;
-  EXPECT_THAT(Message(status), HasSubstr(StateDir() + "/store"));
+  EXPECT_THAT(Message(status), HasSubstr(store));
+  for (const fs::path& table : FilesEnding(store, ".sst")) FlipByte(table, 3);
+  Start();
+  ExpectEqualToModel();
+}
+
+// What it does not read is found behind it.
+TEST_F(ShardRecoveryTest, ScrubFindsDamageAndTheShardServesNoMore) {
+  Random random(13);
+  options_.vectors[0].dimension = 100;
+  Start();
+  WriteMany(60, &random);
+  ASSERT_TRUE(shard_->Close().ok());
+  const auto scrub_all = [&]() -> Status {
+    while (true) {
+      VECTRON_ASSIGN_OR_RETURN(const Shard::ScrubPiece piece, shard_->Scrub(1));
+      if (piece.is_last) return OkStatus();
+    }
+  };
+  EXPECT_TRUE(scrub_all().ok());
+  EXPECT_TRUE(scrub_all().ok());
+  Kill();
+  const fs::path blob = FilesEnding(StateDir() + "/store", ".blob").front();
+  FlipByte(blob, 30 + 200);  // in the first value
+  Start();
+  SearchQuery query;
+  query.vector.assign(100, 0);
+  EXPECT_TRUE(shard_->Search(query, {}, kNoDeadline).ok());
+  EXPECT_TRUE(shard_->Damage().ok());
+
+  const auto expect_damage = [&](const Status& status) {
+    EXPECT_EQ(ReasonOf(status), Reason::kCorruption) << status;
+    EXPECT_THAT(Message(status), HasSubstr(blob.string()));
+    EXPECT_THAT(Message(status), HasSubstr("at offset 30"));
+  };
+  expect_damage(scrub_all());
+  expect_damage(shard_->Damage());
+  expect_damage(shard_->Scrub(1).status());
+  expect_damage(shard_->Search(query, {}, kNoDeadline).status());
+  expect_damage(shard_->Get(std::vector<PointId>{PointId(1)}, kAll).status());
+  expect_damage(shard_->Scroll({}, {}).status());
+  expect_damage(shard_->SaveSnapshot(dir_.Join("snapshot")).status());
+  expect_damage(shard_->Close());
+  const std::string command = log_[0].command;
+  const consensus::CommittedEntry entry{Next(last()), Term(1), {}, command};
+  expect_damage(shard_->Apply({&entry, 1}).status());
+
+  // Nor in its next life, before the file is whole again.
+  Kill();
+  expect_damage(TryStart());
+  expect_damage(TryStart());
+  FlipByte(blob, 30 + 200);
+  Start();
+  EXPECT_TRUE(scrub_all().ok());
+  ExpectEqualToModel();
+}
+
+TEST_F(ShardRecoveryTest, AReadThatMeetsDamageIsCorruptionAndEndsTheService) {
+  options_.vectors[0].dimension = 100;
+  Start();
+  for (uint64_t id = 0; id < 20; ++id) {
+    ASSERT_TRUE(
+        Upsert({{PointId(id), {{"", std::vector<float>(100, static_cast<float>(id) + 1)}}, ""}})
+            .ok());
+  }
+  ASSERT_TRUE(shard_->Close().ok());
+  Kill();
+  FlipByte(FilesEnding(StateDir() + "/store", ".blob").front(), 30 + 200);  // of id 0
+  Start();
+  const auto get = [&](uint64_t id) {
+    return shard_->Get(std::vector<PointId>{PointId(id)}, kAll).status();
+  };
+  EXPECT_TRUE(get(1).ok());
+  EXPECT_EQ(ReasonOf(get(0)), Reason::kCorruption) << get(0);
+  EXPECT_THAT(Message(get(0)), HasSubstr(StateDir() + "/store"));
+  EXPECT_EQ(ReasonOf(get(1)), Reason::kCorruption);
+  EXPECT_EQ(ReasonOf(shard_->Damage()), Reason::kCorruption);
+  Kill();
+  EXPECT_EQ(ReasonOf(TryStart()), Reason::kCorruption);
+}
+
+TEST_F(ShardRecoveryTest, ASnapshotIsVerifiedWholeBeforeItIsAdopted) {
+  options_.vectors[0].dimension = 100;
+  Random random(15);
+  Start();
+  WriteMany(40, &random);
+  ASSERT_TRUE(shard_->SaveSnapshot(dir_.Join("snapshot")).ok());
+  FlipByte(FilesEnding(dir_.Join("snapshot"), ".blob").front(), 30 + 200);
+  const Status status = shard_->RestoreSnapshot(dir_.Join("snapshot"));
+  EXPECT_EQ(ReasonOf(status), Reason::kCorruption) << status;
+  EXPECT_THAT(Message(status), HasSubstr("at offset 30"));
+  ExpectEqualToModel();
 }
 
 TEST_F(ShardRecoveryTest, AMissingStoreIsNotTakenForAnEmptyOne) {

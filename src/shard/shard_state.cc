@@ -24,6 +24,7 @@ StatusOr<std::shared_ptr<Shard::State>> Shard::State::Open(const std::string& pa
   VECTRON_ASSIGN_OR_RETURN(std::unique_ptr<Store> store,
                            Store::Open(store_options, environment.resources));
   auto state = std::make_shared<State>(path, std::move(store));
+  VECTRON_RETURN_IF_ERROR(state->VerifyStore(mode));
   VECTRON_ASSIGN_OR_RETURN(const StoreState stored, state->store->ReadState());
   VECTRON_ASSIGN_OR_RETURN(state->sessions, state->store->ReadSessions());
   state->serveable_from = stored.applied();
@@ -38,6 +39,33 @@ Shard::State::~State() {
   if (!replaced) return;
   const Status removed = storage::RemoveTree(path);
   if (!removed.ok()) VECTRON_LOG_WARN("{}", removed.ToString());
+}
+
+Status Shard::State::VerifyStore(Mode mode) {
+  VECTRON_ASSIGN_OR_RETURN(const std::optional<std::string> mark, ReadWholeFile(DamageMarkPath()));
+  if (!mark.has_value() && mode != Mode::kAdopt) return OkStatus();
+  VECTRON_RETURN_IF_ERROR(storage::VerifyFiles(store->database()));
+  if (!mark.has_value()) return OkStatus();
+  VECTRON_LOG_WARN("{}: was damaged, and all of its files are intact again", path);
+  return storage::RemoveTree(DamageMarkPath());
+}
+
+Status Shard::State::Damage() const {
+  if (!is_damaged_.load(std::memory_order_acquire)) return OkStatus();
+  MutexLock lock(damage_mutex_);
+  return damage_;
+}
+
+void Shard::State::SetDamage(const Status& damage) const {
+  MutexLock lock(damage_mutex_);
+  if (is_damaged_.load(std::memory_order_relaxed)) return;
+  damage_ = damage;
+  is_damaged_.store(true, std::memory_order_release);
+  const std::string message(damage.message().data(), damage.message().size());
+  VECTRON_LOG_ERROR("{}; the shard does not serve any more", message);
+  // The next Open sees only what it reads: it is told to read all.
+  const Status marked = WriteFileAtomically(DamageMarkPath(), message + "\n");
+  if (!marked.ok()) VECTRON_LOG_WARN("{}", marked.ToString());
 }
 
 void Shard::State::Publish(const StoreState& state) {

@@ -14,12 +14,17 @@
 #include "shard/reader_gate.h"
 #include "shard/shard.h"
 #include "shard/store.h"
+#include "storage/file_scrub.h"
 
 namespace vectron::shard {
 
 // What a shard holds and a snapshot replaces as a whole. Used by shard*.cc only.
 struct Shard::State {
-  enum class Mode { kCreate, kOpen };
+  enum class Mode {
+    kCreate,
+    kOpen,
+    kAdopt,  // a copy from elsewhere: all of it is verified before it is used
+  };
   static StatusOr<std::shared_ptr<State>> Open(const std::string& path, Mode mode,
                                                const ShardOptions& options,
                                                const ShardEnvironment& environment,
@@ -34,6 +39,10 @@ struct Shard::State {
                              index_applied.load(std::memory_order_acquire)));
   }
   bool serveable() const { return applied() >= serveable_from; }
+  // The first damage found; OK while there is none. Cheap while there is none.
+  Status Damage() const;
+  // Remembers it, here and for the next Open, and says it once. Any thread.
+  void SetDamage(const Status& damage) const;
   void Publish(const StoreState& state);
   StateHash hash() const {
     MutexLock lock(hash_mutex);
@@ -59,6 +68,8 @@ struct Shard::State {
   std::atomic<uint64_t> index_change_count{0};
   std::atomic<uint64_t> point_count{0};
   std::atomic<bool> replaced{false};
+  // Of Shard::Scrub.
+  std::unique_ptr<storage::FileScrub> scrub;
   mutable Mutex hash_mutex;
   StateHash published_hash ABSL_GUARDED_BY(hash_mutex);
 
@@ -70,8 +81,16 @@ struct Shard::State {
   std::atomic<uint64_t> checkpoint_change_count{0};  // index_change_count then
 
  private:
+  // Reads all files if there is a reason to.
+  Status VerifyStore(Mode mode);
   Status OpenIndex(ReaderGate* gate);
   Status BuildIndex(ReaderGate* gate);
+  std::string DamageMarkPath() const { return path + "/DAMAGED"; }
+
+  // Whoever reads may find it.
+  mutable std::atomic<bool> is_damaged_{false};
+  mutable Mutex damage_mutex_;
+  mutable Status damage_ ABSL_GUARDED_BY(damage_mutex_);
 };
 
 }  // namespace vectron::shard

@@ -81,9 +81,6 @@ StatusOr<std::unique_ptr<Store>> Store::Open(const Options& options,
   }
   if (!database.ok()) return database.status();
   store->database_ = *std::move(database);
-  // A shard with damaged points must not serve, or be copied from, until somebody
-  // happens to read one.
-  VECTRON_RETURN_IF_ERROR(store->database_->VerifyFiles());
   const Status read = store->ReadOrWriteMeta(options);
   if (!read.ok()) return At(options.dir, read);
   return store;

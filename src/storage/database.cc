@@ -8,10 +8,14 @@
 #include <rocksdb/utilities/checkpoint.h>
 #include <rocksdb/write_batch.h>
 
+#include <algorithm>
+#include <limits>
+
 #include "common/check.h"
 #include "common/logging.h"
 #include "common/mutex.h"
 #include "storage/database_options.h"
+#include "storage/file_damage.h"
 #include "storage/rocks_status.h"
 
 namespace vectron::storage {
@@ -166,7 +170,10 @@ StatusOr<std::unique_ptr<Database>> Database::Open(const DatabaseOptions& option
   const rocksdb::Status opened =
       rocksdb::DB::Open(rocks, options.dir, families, &database->handles_, &db);
   database->db_.reset(db);
-  if (opened.ok()) return database;
+  if (opened.ok()) {
+    VECTRON_RETURN_IF_ERROR(database->CheckFiles());
+    return database;
+  }
   if (opened.IsInvalidArgument()) {
     const bool missing = opened.ToString().find("does not exist") != std::string::npos;
     return missing ? Status(absl::StatusCode::kNotFound,
@@ -174,7 +181,9 @@ StatusOr<std::unique_ptr<Database>> Database::Open(const DatabaseOptions& option
                    : MakeError(Reason::kIncompatibleFormat,
                                fmt::format("database {}: {}", options.dir, opened.ToString()));
   }
-  return FromRocksStatus(opened, options.dir);
+  const Status status = FromRocksStatus(opened, options.dir);
+  if (ReasonOf(status) != Reason::kCorruption) return status;
+  return Corruption(std::string(status.message()) + DescribeBadTables(options.dir, shared.env_));
 }
 
 Database::~Database() {
@@ -279,10 +288,51 @@ std::unique_ptr<Snapshot> Database::NewSnapshot() const {
   return std::unique_ptr<Snapshot>(new Snapshot(db_.get(), db_->GetSnapshot()));
 }
 
-Status Database::VerifyFiles() const {
-  rocksdb::ReadOptions options;
-  options.readahead_size = 2 << 20;
-  return FromRocks(db_->VerifyFileChecksums(options));
+StatusOr<std::vector<StoredFile>> Database::ListFiles() const {
+  rocksdb::LiveFilesStorageInfoOptions options;
+  options.include_checksum_info = true;
+  options.wal_size_for_flush = std::numeric_limits<uint64_t>::max();  // flushes nothing
+  std::vector<rocksdb::LiveFileStorageInfo> infos;
+  const rocksdb::Status listed = db_->GetLiveFilesStorageInfo(options, &infos);
+  if (!listed.ok()) return FromRocks(listed);
+  std::vector<StoredFile> files;
+  for (rocksdb::LiveFileStorageInfo& info : infos) {
+    if (info.file_type != rocksdb::kTableFile && info.file_type != rocksdb::kBlobFile) continue;
+    StoredFile& file = files.emplace_back();
+    file.number = info.file_number;
+    file.path = fmt::format("{}/{}", info.directory, info.relative_filename);
+    file.is_blob = info.file_type == rocksdb::kBlobFile;
+    file.size_bytes = info.size;
+    file.checksum = std::move(info.file_checksum);
+  }
+  std::sort(files.begin(), files.end(),
+            [](const StoredFile& a, const StoredFile& b) { return a.number < b.number; });
+  return files;
+}
+
+// What can be held to the manifest without reading the files through. RocksDB looks
+// at the sizes of tables by itself, not at those of blob files.
+Status Database::CheckFiles() const {
+  VECTRON_ASSIGN_OR_RETURN(const std::vector<StoredFile> files, ListFiles());
+  for (const StoredFile& file : files) {
+    uint64_t size_bytes = 0;
+    const rocksdb::Status got = db_->GetEnv()->GetFileSize(file.path, &size_bytes);
+    if (got.IsNotFound() || got.IsPathNotFound()) {
+      return Corruption(fmt::format("database {}: {} is missing", options_.dir, file.path));
+    }
+    if (!got.ok()) return FromRocks(got);
+    if (size_bytes != file.size_bytes) {
+      return Corruption(fmt::format("database {}: {} has {} bytes, not {}", options_.dir, file.path,
+                                    size_bytes, file.size_bytes));
+    }
+  }
+  // Footers, and the blocks that they lead to.
+  for (rocksdb::ColumnFamilyHandle* handle : handles_) {
+    rocksdb::TablePropertiesCollection properties;
+    const rocksdb::Status read = db_->GetPropertiesOfAllTables(handle, &properties);
+    if (!read.ok()) return FromRocks(read);
+  }
+  return OkStatus();
 }
 
 Status Database::Flush() {

@@ -38,7 +38,6 @@ enum class FamilyProfile {
   kMeta,     // few small values, rewritten often
   kRecords,  // read by key and in key order, replaced; compressed
   kVectors,  // large incompressible values, read by key
-  kLog,      // written in key order, hardly read, soon deleted by range
 };
 
 struct FamilyOptions {
@@ -144,6 +143,16 @@ class Iterator {
   std::unique_ptr<rocksdb::Iterator> iterator_;  // before bounds_ in destruction
 };
 
+// A table or blob file of a database: written once, never altered, deleted when it
+// is of no more use.
+struct StoredFile {
+  uint64_t number = 0;  // newer files have larger ones
+  std::string path;
+  bool is_blob = false;
+  uint64_t size_bytes = 0;
+  std::string checksum;  // of all bytes, taken as they were written
+};
+
 class Database;
 
 // Changes that are made all or not at all. Not thread-safe.
@@ -191,6 +200,9 @@ struct DatabaseStats {
 // once by Resume().
 class Database {
  public:
+  // Holds every table and blob file to the size that the manifest says, and reads the
+  // ends of the tables, but not all their contents: that is FileScrub's.
+  //
   // UNAVAILABLE when another process has it open, INCOMPATIBLE_FORMAT when it
   // holds families that are not named, CORRUPTION.
   static StatusOr<std::unique_ptr<Database>> Open(const DatabaseOptions& options,
@@ -220,9 +232,8 @@ class Database {
   std::unique_ptr<Iterator> NewIterator(Family family, IterateOptions options = {}) const;
   std::unique_ptr<Snapshot> NewSnapshot() const;
 
-  // Reads every table and blob file and compares it with the checksum that was taken
-  // as it was written. CORRUPTION, naming the file. At the disk's speed.
-  Status VerifyFiles() const;
+  // The table and blob files in use now, oldest first.
+  StatusOr<std::vector<StoredFile>> ListFiles() const;
 
   // Writes all memtables to disk and waits for it.
   Status Flush();
@@ -259,11 +270,13 @@ class Database {
   const SharedResources& resources() const { return *resources_; }
 
  private:
+  friend class FileScrub;
   friend class WriteBatch;
   class Listener;
 
   Database(DatabaseOptions options, std::shared_ptr<SharedResources> resources);
   rocksdb::ColumnFamilyHandle* Handle(Family family) const;
+  Status CheckFiles() const;
   bool HasImmutableMemtables() const;
   Status FromRocks(const rocksdb::Status& status) const;
 

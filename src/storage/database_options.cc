@@ -81,12 +81,6 @@ rocksdb::ColumnFamilyOptions ToRocksOptions(const FamilyOptions& family,
       // Values beside blob files are keys with references: small.
       table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
       break;
-    case FamilyProfile::kLog:
-      // Entries are dropped by whole files long before compaction would pay.
-      rocks.level0_file_num_compaction_trigger = 8;
-      rocks.level0_slowdown_writes_trigger = 40;
-      rocks.level0_stop_writes_trigger = 80;
-      break;
   }
   rocks.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   return rocks;

@@ -50,6 +50,7 @@ class SharedResources {
 
  private:
   friend class Database;
+  friend class FileScrub;
 
   rocksdb::Env* const env_;
   std::shared_ptr<rocksdb::Cache> block_cache_;

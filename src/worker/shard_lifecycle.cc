@@ -156,6 +156,24 @@ StatusOr<HostedShardPtr> ShardLifecycle::OpenAndStart(const Wanted& wanted) {
       HostedShard{wanted.info, wanted.replica, wanted.collection, std::move(shard)});
 }
 
+void ShardLifecycle::Fail(ShardId shard, const Status& damage) {
+  MutexLock lock(mutex_);
+  const auto found = entries_.find(shard);
+  if (stopping_ || found == entries_.end() || found->second.state != State::kServing) return;
+  const HostedShardPtr hosted = environment_.table->Find(shard);
+  VECTRON_CHECK(hosted != nullptr);
+  VECTRON_LOG_ERROR("worker: shard {} of collection '{}' serves no more: {}", shard.value(),
+                    hosted->collection->name, damage.ToString());
+  found->second.state = State::kFailed;
+  found->second.failure = damage;
+  leaving_[shard] = hosted->shard;
+  environment_.table->Remove(shard);
+  Submit([this, group = hosted->group()] {
+    const Status stopped = environment_.host->StopGroup(group);
+    if (!stopped.ok()) VECTRON_LOG_WARN("worker: stopping a group: {}", stopped.ToString());
+  });
+}
+
 void ShardLifecycle::RetryLater(ShardId shard) {
   environment_.timers->RunAfter(options_.retry_delay, [weak = weak_from_this(), shard] {
     const std::shared_ptr<ShardLifecycle> self = weak.lock();

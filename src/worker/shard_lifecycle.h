@@ -54,6 +54,10 @@ class ShardLifecycle : public std::enable_shared_from_this<ShardLifecycle> {
   // Of the last map applied; 0 if none was.
   uint64_t map_version() const;
 
+  // A shard that serves was found damaged: it leaves the table, and its group stops.
+  // Nothing more is done to it here; the process's next start looks at it again.
+  void Fail(ShardId shard, const Status& damage);
+
   // Why a shard that is not in the table does not serve.
   Status WhyNotServing(ShardId shard) const;
   // OK if all that the map assigns to this node is in the table.

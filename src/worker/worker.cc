@@ -14,6 +14,7 @@
 #include "worker/index_threads.h"
 #include "worker/request_handler.h"
 #include "worker/request_tracker.h"
+#include "worker/scrubber.h"
 #include "worker/search_executor.h"
 #include "worker/shard_lifecycle.h"
 #include "worker/shard_table.h"
@@ -65,8 +66,9 @@ class WorkerImpl final : public Worker {
 
   // In the order in which they depend on those before them.
   const std::shared_ptr<storage::SharedResources> resources_;
-  ThreadPool background_;  // the shards' flushes and checkpoints
   ShardTable table_;
+  Scrubber scrubber_;
+  ThreadPool background_;  // the shards' flushes, checkpoints and scrubs
   WorkerMetrics metrics_;
   const std::shared_ptr<RequestTracker> tracker_ = std::make_shared<RequestTracker>();
   SearchExecutor executor_;
@@ -90,6 +92,9 @@ WorkerImpl::WorkerImpl(const WorkerOptions& options, const WorkerEnvironment& en
     : options_(options),
       environment_(environment),
       resources_(std::make_shared<storage::SharedResources>(ResourceOptions(options))),
+      scrubber_(
+          {options.scrub_bytes_per_second_max, options.scrub_first_delay, options.scrub_interval},
+          &table_, &background_, environment.clock),
       background_({.name = "shard-work",
                    .thread_count = 2,
                    .queue_count_max = 1 << 16,
@@ -164,8 +169,14 @@ void WorkerImpl::ScheduleDuties() {
 
 void WorkerImpl::RunDuties() {
   gate_->CheckDisk();
-  for (const HostedShardPtr& hosted : table_.All()) hosted->shard->Tick();
-  metrics_.Update({table_, *lifecycle_, executor_, *gate_, *environment_.host, *resources_});
+  for (const HostedShardPtr& hosted : table_.All()) {
+    hosted->shard->Tick();
+    const Status damage = hosted->shard->Damage();
+    if (!damage.ok()) lifecycle_->Fail(hosted->info.id, damage);
+  }
+  scrubber_.Tick();
+  metrics_.Update(
+      {table_, *lifecycle_, executor_, *gate_, scrubber_, *environment_.host, *resources_});
 }
 
 void WorkerImpl::Shut(Deadline deadline, ShardLifecycle::StopMode mode) {

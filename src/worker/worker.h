@@ -46,6 +46,11 @@ struct WorkerOptions {
   // Writes are refused (DISK_FULL) while the file system has less room than this.
   uint64_t disk_free_bytes_min = 512ull << 20;
 
+  // How the shards' files are read through to find damage.
+  uint64_t scrub_bytes_per_second_max = 32 << 20;
+  std::chrono::milliseconds scrub_first_delay{10'000};
+  std::chrono::milliseconds scrub_interval = std::chrono::hours(24);
+
   size_t block_cache_bytes = 128 << 20;   // shared by all shards
   size_t write_buffer_bytes = 128 << 20;  // shared by all shards
 

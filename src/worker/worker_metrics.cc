@@ -77,6 +77,7 @@ void WorkerMetrics::Update(const Sources& sources) {
   Set("vectron_worker_shards_destroying", "Shard replicas that are being destroyed",
       static_cast<double>(counts.destroying));
   UpdateShards(sources);
+  UpdateScrub(sources.scrubber);
   UpdateStorage(sources.resources);
 }
 
@@ -117,6 +118,19 @@ void WorkerMetrics::UpdateShards(const Sources& sources) {
   Set("vectron_store_blob_garbage_bytes", "Of those, what is no longer used", garbage);
   Set("vectron_store_memtable_bytes", "Memory of what is not flushed yet", memtable);
   Set("vectron_store_compaction_pending_bytes", "What compactions have still to write", compaction);
+}
+
+void WorkerMetrics::UpdateScrub(const Scrubber& scrubber) {
+  const Scrubber::Stats stats = scrubber.GetStats();
+  Set("vectron_scrub_read_bytes", "Read to verify the shards' files since the start",
+      static_cast<double>(stats.read_bytes));
+  Set("vectron_scrub_passes", "Times that a shard's files were all verified since the start",
+      static_cast<double>(stats.pass_count));
+  Set("vectron_scrub_failures", "Files found damaged or unreadable since the start",
+      static_cast<double>(stats.failure_count));
+  Set("vectron_scrub_oldest_pass_age_seconds",
+      "Since the shard that was verified the longest ago was; 0 before the first pass",
+      static_cast<double>(stats.oldest_pass_age.count()));
 }
 
 void WorkerMetrics::UpdateStorage(const storage::SharedResources& resources) {

@@ -9,6 +9,7 @@
 #include "common/metrics.h"
 #include "consensus/host.h"
 #include "storage/shared_resources.h"
+#include "worker/scrubber.h"
 #include "worker/search_executor.h"
 #include "worker/shard_lifecycle.h"
 #include "worker/shard_table.h"
@@ -32,6 +33,7 @@ class WorkerMetrics {
     const ShardLifecycle& lifecycle;
     const SearchExecutor& searches;
     const WriteGate& gate;
+    const Scrubber& scrubber;
     const consensus::Host& host;
     const storage::SharedResources& resources;
   };
@@ -43,6 +45,7 @@ class WorkerMetrics {
 
   prometheus::Counter& CounterOf(Operation operation, Reason reason);
   void UpdateShards(const Sources& sources);
+  void UpdateScrub(const Scrubber& scrubber);
   void UpdateStorage(const storage::SharedResources& resources);
   // The gauge `name`; registered at the first use.
   void Set(const char* name, const char* help, double value);

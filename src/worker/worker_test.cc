@@ -214,6 +214,50 @@ TEST_F(WorkerTest, DataSurvivesACrashAndAStop) {
   EXPECT_EQ(found->results[0][0].record.id, PointId(uint64_t{42}));
 }
 
+// Behind the start, since a start that read all files would take as long as they are.
+TEST_F(WorkerTest, AShardWhoseFilesAreDamagedServesNoMoreAndOthersDo) {
+  const auto collections = {Collection("a", {16}), Collection("b", {17})};
+  StartWith(collections);
+  for (const uint64_t shard : {16, 17}) {
+    Point point = MakePoint(1);
+    point.payload = "{\"text\":\"" + std::string(10'000, 'x') + "\"}";  // kept in a blob file
+    ASSERT_TRUE(Upsert(shard, {point}).ok());
+  }
+  worker_->Stop(In(seconds(5)));
+  Crash();
+  std::string damaged;
+  for (const auto& file :
+       std::filesystem::recursive_directory_iterator(options_.dir + "/shard-16")) {
+    if (file.path().extension() == ".blob") damaged = file.path().string();
+  }
+  std::fstream(damaged, std::ios::in | std::ios::out | std::ios::binary).seekp(60) << "damage";
+
+  options_.scrub_first_delay = milliseconds(0);
+  StartWorker();
+  ASSERT_TRUE(WaitUntil([&] { return ReasonOf(worker_->Ready()) == Reason::kCorruption; }))
+      << worker_->Ready();
+  for (const Status& status : {worker_->Ready(), Count(16).status(), Upsert(16, {}).status(),
+                               Search(16, {0, 0, 0, 0}).status()}) {
+    EXPECT_EQ(ReasonOf(status), Reason::kCorruption) << status;
+    EXPECT_NE(status.message().find(damaged), std::string::npos) << status;
+    EXPECT_NE(status.message().find("offset 30"), std::string::npos) << status;
+  }
+  EXPECT_EQ(*Count(17), 1u);
+  ASSERT_TRUE(WaitUntil([&] { return placement_.last_heartbeat().replicas.size() == 1; }));
+  ASSERT_TRUE(WaitUntil([&] { return !host_->IsRunning(GroupOf(ShardId(16))); }));
+  ASSERT_TRUE(WaitUntil([&] {
+    const std::string text = RenderMetrics(metrics_);
+    return text.find("vectron_worker_shards_failed 1\n") != std::string::npos &&
+           text.find("vectron_scrub_failures 1\n") != std::string::npos &&
+           text.find("vectron_scrub_passes 1\n") != std::string::npos;
+  })) << RenderMetrics(metrics_);
+
+  // It can still be dropped.
+  placement_.SetCollections({Collection("b", {17})});
+  ASSERT_TRUE(WaitUntil([&] { return !std::filesystem::exists(options_.dir + "/shard-16"); }));
+  EXPECT_TRUE(worker_->Ready().ok()) << worker_->Ready();
+}
+
 TEST_F(WorkerTest, DroppedShardsAreDestroyed) {
   StartWith({Collection("a", {16}), Collection("b", {17})});
   ASSERT_TRUE(Upsert(16, {MakePoint(1)}).ok());

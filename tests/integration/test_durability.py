@@ -122,12 +122,43 @@ def test_a_corrupt_log_is_refused_and_named(server, vectors, tmp_path):
     refuses(server, str(server.data_dir / "raft"))
 
 
-def test_a_corrupt_store_is_refused_and_named(server, vectors, tmp_path):
+def test_a_store_that_is_cut_off_is_refused_and_named(server, vectors, tmp_path):
+    ingest(server, vectors, tmp_path / "acks", "--create", "--wait-indexed")
+    assert server.stop() == 0
+    table = largest(server.data_dir / "shards", "*.sst", "*.blob")
+    os.truncate(table, table.stat().st_size - 1)
+    refuses(server, str(table))
+
+
+def test_damage_within_a_store_is_found_behind_the_start_and_ends_the_service(server, vectors,
+                                                                              tmp_path):
+    """A start reads no more than it needs; what reads the rest says what and where."""
     ingest(server, vectors, tmp_path / "acks", "--create", "--wait-indexed")
     assert server.stop() == 0
     table = largest(server.data_dir / "shards", "*.sst", "*.blob")
     flip_bytes(table, table.stat().st_size // 2)
-    refuses(server, str(server.data_dir / "shards"))
+    server.start()
+    query = {"query": vectors.rows[0], "limit": 1}
+    for _ in range(600):
+        code, body = server.http("POST", f"/collections/{COLLECTION}/points/query", query)
+        if code != 200:
+            break
+        time.sleep(0.1)
+    assert code == 500, body
+    said = json.dumps(body)
+    assert str(table) in said and "offset" in said, said
+    for _ in range(50):  # gauges follow within a second
+        metrics = server.http("GET", "/metrics")[1]
+        if "vectron_worker_shards_failed 1" in metrics:
+            break
+        time.sleep(0.1)
+    assert "vectron_worker_shards_failed 1" in metrics, metrics
+    server.kill9()
+    # From now on a start reads all, until all is intact again.
+    refuses(server, str(table), "offset")
+    flip_bytes(table, table.stat().st_size // 2)
+    server.start()
+    assert server.http("POST", f"/collections/{COLLECTION}/points/query", query)[0] == 200
 
 
 def test_a_corrupt_catalogue_is_refused_and_named(server, vectors, tmp_path):
