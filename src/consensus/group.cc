@@ -135,7 +135,13 @@ void Group::Start(Round* round) {
   const Membership& membership = node_->membership();
   // Alone, or where nothing was ever agreed on, there is no leader to wait for.
   const bool is_first = !membership.voters.empty() && membership.voters.front() == self_;
-  if (node_->GetStatus().is_sole_voter || (is_new_ && is_first)) Take(node_->Campaign());
+  if (node_->GetStatus().is_sole_voter || (is_new_ && is_first)) {
+    // The core refuses while a change of the membership is yet to be applied, as after
+    // a crash: tried again until there is a leader.
+    campaign_at_ = round->now;
+    failover_until_ = round->now + services_.options->election_max;
+    CampaignIfDue(round);
+  }
   Process(round);
 }
 
@@ -339,6 +345,10 @@ void Group::OnApplied(const ApplyReport& report, Round* round) {
   // Followers catch up from memory; alone, nobody needs what is applied.
   node_->Evict(node_->GetStatus().is_sole_voter ? 0 : kTailBytes);
   OfferSnapshot();
+  if (campaign_at_.has_value() && !report.changes.empty()) {
+    campaign_at_ = round->now;
+    CampaignIfDue(round);
+  }
 }
 
 void Group::SendTo(ReplicaId to, char kind, std::string_view payload, Round* round) {

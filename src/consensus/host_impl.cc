@@ -53,7 +53,13 @@ StatusOr<std::unique_ptr<HostImpl>> HostImpl::Open(const HostOptions& options,
   LogStore::Options log_options;
   log_options.dir = options.dir;
   log_options.segment_bytes = options.log_segment_bytes;
+  const TimePoint begun = environment.clock->Now();
   VECTRON_ASSIGN_OR_RETURN(std::unique_ptr<LogStore> log, LogStore::Open(log_options, file_system));
+  VECTRON_LOG_INFO(
+      "raft log: {} groups, {} MiB in {} segments, read in {} ms", log->Groups().size(),
+      log->disk_bytes() >> 20, log->segment_count(),
+      std::chrono::duration_cast<std::chrono::milliseconds>(environment.clock->Now() - begun)
+          .count());
   RemoveLeftovers(options.dir);
   std::unique_ptr<HostImpl> host(new HostImpl(options, environment, std::move(log), threads));
   if (environment.transport != nullptr) environment.transport->SetReceiver(host.get());

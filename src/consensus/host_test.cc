@@ -133,6 +133,16 @@ TEST_F(HostTest, RestartReplaysWhatTheMachineLacks) {
   EXPECT_EQ(machine_->hash(), hash2);
 }
 
+TEST_F(HostTest, AloneItLeadsAtOnceAfterACrashThatLostAllThatWasApplied) {
+  OpenAndStart();
+  ASSERT_TRUE(Propose("a").ok());
+  // The log begins with the group's membership, which is applied anew.
+  options_.election_min = options_.election_max = std::chrono::minutes(1);
+  Restart();
+  ASSERT_TRUE(ReadIndex(In(std::chrono::seconds(20))).ok());
+  EXPECT_EQ(machine_->CountOf("a"), 1);
+}
+
 TEST_F(HostTest, RetryIsAppliedOnce) {
   OpenAndStart();
   const WriteSession session{42, 1, 0};
