@@ -61,6 +61,7 @@ StatusOr<std::shared_ptr<Shard>> Shard::Open(const ShardOptions& options,
                               environment, &shard->gate_));
   if (is_new) VECTRON_RETURN_IF_ERROR(directory.SwitchToNext());
   VECTRON_RETURN_IF_ERROR(directory.RemoveOthers());
+  if (!is_new && state->serveable()) shard->SayServeable(*state);
   shard->SetState(std::move(state));
   {
     MutexLock lock(shard->apply_mutex_);
@@ -122,12 +123,27 @@ StatusOr<std::vector<ApplyResult>> Shard::Apply(std::span<const CommittedEntry> 
   if (old_count > 0) {
     VECTRON_RETURN_IF_ERROR(Replay(*state, entries.first(old_count)));
     results.assign(old_count, ApplyResult(std::string()));
+    if (state->serveable()) SayServeable(*state);
   }
   if (old_count < entries.size()) {
     VECTRON_RETURN_IF_ERROR(ApplyNew(*state, entries.subspan(old_count), &results));
   }
   state->index->Reclaim();
   return results;
+}
+
+void Shard::SayServeable(const State& state) const {
+  const auto ms = [](Duration duration) {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
+  };
+  const TimePoint now = environment_.clock->Now();
+  const State::OpenTimes& times = state.open_times;
+  VECTRON_LOG_INFO(
+      "shard {} with {} points serves after {} ms: store {} ms, index {} ms, replay from log index "
+      "{} to {} {} ms",
+      options_.shard.value(), state.point_count.load(), ms(now - times.begun), ms(times.store),
+      ms(times.index), state.replay_from.value(), state.serveable_from.value(),
+      ms(now - times.opened));
 }
 
 // The store has these entries, and maybe some after them; the index does not, or not

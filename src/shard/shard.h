@@ -177,6 +177,8 @@ class Shard : public consensus::StateMachine {
                                         const Select& select) const;
   StatusOr<ScrollPage> ScrollIn(const State& state, const ScrollQuery& query,
                                 const Select& select) const;
+  // To the log, once: what it took until reads are served.
+  void SayServeable(const State& state) const;
   // Entries that the store already has: brings the index forward.
   Status Replay(State& state, std::span<const consensus::CommittedEntry> entries)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(apply_mutex_);

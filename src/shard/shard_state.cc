@@ -21,6 +21,8 @@ StatusOr<std::shared_ptr<Shard::State>> Shard::State::Open(const std::string& pa
   store_options.dir = path + "/store";
   store_options.vectors = options.vectors;
   store_options.write_buffer_bytes = options.write_buffer_bytes;
+  OpenTimes times;
+  times.begun = environment.clock->Now();
   VECTRON_ASSIGN_OR_RETURN(std::unique_ptr<Store> store,
                            Store::Open(store_options, environment.resources));
   auto state = std::make_shared<State>(path, std::move(store));
@@ -29,7 +31,13 @@ StatusOr<std::shared_ptr<Shard::State>> Shard::State::Open(const std::string& pa
   VECTRON_ASSIGN_OR_RETURN(state->sessions, state->store->ReadSessions());
   state->serveable_from = stored.applied();
   state->Publish(stored);
+  const TimePoint store_opened = environment.clock->Now();
   VECTRON_RETURN_IF_ERROR(state->OpenIndex(gate));
+  times.store = store_opened - times.begun;
+  times.opened = environment.clock->Now();
+  times.index = times.opened - store_opened;
+  state->open_times = times;
+  state->replay_from = LogIndex(state->index_applied.load());
   return state;
 }
 

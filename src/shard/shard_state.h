@@ -49,10 +49,20 @@ struct Shard::State {
     return published_hash;
   }
 
+  // What opening it took, for the log.
+  struct OpenTimes {
+    Duration store{};
+    Duration index{};
+    TimePoint begun;
+    TimePoint opened;
+  };
+
   // Constant.
+  OpenTimes open_times;
   const std::string path;
   std::unique_ptr<Store> store;
   std::unique_ptr<PointIndex> index;
+  LogIndex replay_from;     // what the index had applied when it was opened
   LogIndex serveable_from;  // what the store had applied when it was opened
 
   // Of whoever holds Shard::apply_mutex_.
