@@ -218,6 +218,8 @@ std::vector<Setting> LimitSettings() {
       LimitCount("payload-depth-max", "nested objects and arrays of a payload",
                  &Limits::payload_depth_max, 256),
       LimitBytes("request-bytes-max", "one request", &Limits::request_bytes_max, 1 << 10, 64 << 20),
+      LimitBytes("response-bytes-max", "payloads and vectors in one answer",
+                 &Limits::response_bytes_max, 1 << 10, 1 << 30),
       LimitCount("k-max", "limit + offset of a search", &Limits::k_max, 1'000'000),
       LimitCount("ef-max", "ef of a search", &Limits::ef_max, 1'000'000),
       LimitCount("scroll-limit-max", "points in one page", &Limits::scroll_limit_max, 100'000),

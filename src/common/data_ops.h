@@ -84,12 +84,19 @@ struct Record {
   std::string payload;  // "" for none
 };
 
+// What Limits::response_bytes_max counts.
+inline size_t ContentBytes(const Record& record) {
+  size_t bytes = record.payload.size();
+  for (const NamedVector& vector : record.vectors) bytes += vector.values.size() * sizeof(float);
+  return bytes;
+}
+
 struct ScoredRecord {
   Record record;
   float score = 0;  // as users see it: see Metric
 };
 
-// One page of the ids' order.
+// One page of the ids' order. It ends early where its points have enough bytes.
 struct ScrollQuery {
   std::optional<PointId> from;  // inclusive
   uint32_t limit = 10;

@@ -14,6 +14,7 @@ struct Limits {
   size_t payload_bytes_max = 1 << 20;    // of one point
   size_t payload_depth_max = 64;         // nested objects and arrays
   size_t request_bytes_max = 64 << 20;   // a whole request, any interface
+  size_t response_bytes_max = 64 << 20;  // payloads and vectors of the points in one answer
   size_t batch_results_max = 1'000'000;  // k, added up over the queries of one request
   uint32_t k_max = 16'384;               // limit + offset of a search
   uint32_t ef_max = 65'536;

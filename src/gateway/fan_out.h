@@ -151,6 +151,9 @@ class FanOut : public std::enable_shared_from_this<FanOut<Kind>> {
   }
 
   void Send(PartType* part) {
+    if (!Kind::kIsWrite && kind_.options.cancelled != nullptr && *kind_.options.cancelled) {
+      return OnAnswer(part, MakeError(Reason::kCancelled, "the caller has gone"));
+    }
     if (!ChooseReplica(part)) {
       return OnAnswer(part, MakeError(Reason::kUnavailable, "it has no replica"));
     }

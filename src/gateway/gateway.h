@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -22,6 +23,9 @@ namespace vectron::gateway {
 struct RequestOptions {
   // kNoDeadline: the gateway's default.
   Deadline deadline = kNoDeadline;
+  // Reads: if not null, set by the caller once it no longer wants the answer (which then
+  // is CANCELLED, most likely), and valid until that was given.
+  const std::atomic<bool>* cancelled = nullptr;
   Consistency consistency = Consistency::kLinearizable;
   SessionToken session;        // of kSession
   bool allow_partial = false;  // searches: answer without shards that do not

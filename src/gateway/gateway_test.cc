@@ -380,6 +380,45 @@ TEST_F(GatewayTest, FollowsAShardThatWasSplit) {
   cluster_.ReleaseWatchers();
 }
 
+TEST_F(GatewayTest, APageOverManyShardsHoldsNoMoreThanItMay) {
+  GatewayOptions options = cluster_.OptionsFor(SystemClock());
+  options.limits.response_bytes_max = 10 * 2 * sizeof(float);
+  gateway_ = MakeGateway(std::move(options));
+  Create(Config(3));
+  ASSERT_TRUE(Write(Line(0, 100))->status.ok());
+  std::vector<PointId> seen;
+  std::optional<PointId> next;
+  do {
+    const auto page = Await<RecordsReport>([&](auto done) {
+      gateway_->Scroll(kName, {.from = next, .limit = 60}, {.vectors = true}, {}, std::move(done));
+    });
+    ASSERT_TRUE(page.ok()) << page.status();
+    ASSERT_FALSE(page->records.empty());
+    EXPECT_LE(page->records.size(), 10u);
+    for (const Record& record : page->records) seen.push_back(record.id);
+    next = page->next;
+  } while (next.has_value());
+  EXPECT_EQ(seen, Ids(0, 100));
+
+  const auto get = [&](uint64_t count) {
+    return ReasonOf(Await<RecordsReport>([&](auto done) {
+                      gateway_->Get(kName, Ids(0, count), {.vectors = true}, {}, std::move(done));
+                    }).status());
+  };
+  EXPECT_EQ(get(10), Reason::kNone);
+  EXPECT_EQ(get(11), Reason::kResponseTooLarge);
+  const auto search = [&](uint32_t k, size_t times) {
+    SearchQuery query{.vector = {1, 1}, .k = k};
+    return ReasonOf(Await<SearchReport>([&](auto done) {
+                      gateway_->Search(kName, std::vector<SearchQuery>(times, query),
+                                       {.vectors = true}, {}, std::move(done));
+                    }).status());
+  };
+  EXPECT_EQ(search(10, 1), Reason::kNone);
+  EXPECT_EQ(search(11, 1), Reason::kResponseTooLarge);
+  EXPECT_EQ(search(10, 2), Reason::kResponseTooLarge);
+}
+
 TEST_F(GatewayTest, AWriteWhoseShardWasSplitMeanwhileIsDoneOnce) {
   const ShardId shard = Create(Config(1)).shards[0].id;
   cluster_.HoldWatchers();

@@ -4,6 +4,7 @@
 
 #include "gateway/grpc_arena.h"
 #include "gateway/grpc_convert.h"
+#include "gateway/grpc_read_reactor.h"
 #include "gateway/grpc_store_stream.h"
 #include "rpc/channel.h"
 #include "rpc/status.h"
@@ -88,7 +89,8 @@ class GrpcService final : public v1::Vectron::CallbackService {
     options.allow_partial = request->allow_partial();
     Status status = ReadReadOptions(request->read(), &options);
     if (!status.ok()) return Refuse(context, status);
-    ServerUnaryReactor* reactor = context->DefaultReactor();
+    auto* reactor = new ReadReactor();
+    options.cancelled = reactor->cancelled();
     gateway_.Search(request->collection(), ToQueries(request->queries()),
                     ToSelect(request->select()), std::move(options),
                     [reactor, response](StatusOr<SearchReport> report) {
@@ -107,7 +109,8 @@ class GrpcService final : public v1::Vectron::CallbackService {
     if (!status.ok()) return Refuse(context, status);
     StatusOr<std::vector<PointId>> ids = ToPointIds(request->ids());
     if (!ids.ok()) return Refuse(context, ids.status());
-    ServerUnaryReactor* reactor = context->DefaultReactor();
+    auto* reactor = new ReadReactor();
+    options.cancelled = reactor->cancelled();
     gateway_.Get(request->collection(), *std::move(ids), ToSelect(request->select()),
                  std::move(options), [reactor, response](StatusOr<RecordsReport> report) {
                    if (!report.ok()) return reactor->Finish(rpc::ToGrpcStatus(report.status()));
@@ -129,7 +132,8 @@ class GrpcService final : public v1::Vectron::CallbackService {
       if (!from.ok()) return Refuse(context, Annotate(from.status(), "from"));
       query.from = *std::move(from);
     }
-    ServerUnaryReactor* reactor = context->DefaultReactor();
+    auto* reactor = new ReadReactor();
+    options.cancelled = reactor->cancelled();
     gateway_.Scroll(request->collection(), std::move(query), ToSelect(request->select()),
                     std::move(options), [reactor, response](StatusOr<RecordsReport> report) {
                       if (!report.ok()) return reactor->Finish(rpc::ToGrpcStatus(report.status()));

@@ -427,6 +427,40 @@ TEST_F(GrpcServiceTest, DeadlinesReachTheWorkers) {
   EXPECT_FALSE(late.ok());
 }
 
+TEST_F(GrpcServiceTest, ACancelledSearchIsNotTriedAgain) {
+  Create(1);
+  cluster_.Inject(cluster_.Info("c").shards[0].id, {MakeError(Reason::kUnavailable, "electing")},
+                  1'000'000);
+  grpc::ClientContext context;
+  v1::SearchResponse response;
+  grpc::Status status;
+  std::atomic<bool> answered = false;
+  const v1::SearchRequest request = Query({1, 2}, 1);
+  stub_->async()->Search(&context, &request, &response, [&](grpc::Status s) {
+    status = s;
+    answered = true;
+  });
+  const auto wait = [](auto holds) {
+    const TimePoint until = SystemClock().Now() + std::chrono::seconds(10);
+    while (!holds() && SystemClock().Now() < until) {
+      SleepUntil(SystemClock().Now() + milliseconds(1));
+    }
+    return holds();
+  };
+  ASSERT_TRUE(wait([&] { return cluster_.Reads().size() > 2; }));
+  EXPECT_NE(cluster_.Reads()[0].second.cancelled, nullptr);
+  context.TryCancel();
+  ASSERT_TRUE(wait([&] { return answered.load(); }));
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::CANCELLED);
+  // The server has stopped too.
+  EXPECT_TRUE(wait([&] {
+    return RenderMetrics(cluster_.metrics)
+               .find(
+                   "vectron_gateway_requests_total{operation=\"search\",reason=\"CANCELLED\"} 1") !=
+           std::string::npos;
+  }));
+}
+
 TEST_F(GrpcServiceTest, StreamsBatchesAndAcknowledgesEach) {
   Create(2);
   grpc::ClientContext context;

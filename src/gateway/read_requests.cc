@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <memory>
 
 #include "common/validation.h"
 #include "gateway/merge.h"
@@ -55,6 +56,64 @@ void Fetch(Core& core, const std::string& collection, std::vector<PointId> ids,
   RunRequest(&core, std::move(get));
 }
 
+Status ResponseTooLarge(const Limits& limits) {
+  return MakeError(Reason::kResponseTooLarge,
+                   fmt::format("the points asked for have more than {} bytes of payload and "
+                               "vectors; ask for fewer at once, or leave out what is not needed",
+                               limits.response_bytes_max));
+}
+
+// Puts the records that were fetched into the results, and takes out those that are
+// gone. A record may be among the results of many queries, so it is counted here.
+Status FillResults(const std::vector<Record>& fetched, const Limits& limits,
+                   std::vector<std::vector<ScoredRecord>>* results) {
+  absl::flat_hash_map<PointId, const Record*> records;
+  for (const Record& record : fetched) records.emplace(record.id, &record);
+  size_t bytes = 0;
+  size_t count = 0;
+  for (auto& result : *results) {
+    size_t kept = 0;
+    for (ScoredRecord& hit : result) {
+      const auto it = records.find(hit.record.id);
+      if (it == records.end()) continue;
+      bytes += ContentBytes(*it->second);
+      if (++count > 1 && bytes > limits.response_bytes_max) return ResponseTooLarge(limits);
+      result[kept++] = {*it->second, hit.score};
+    }
+    result.resize(kept);
+  }
+  return OkStatus();
+}
+
+// A page of a scroll over several shards, whose ids are known.
+struct PageFetch {
+  std::string collection;
+  std::vector<PointId> ids;
+  Select select;
+  RequestOptions options;
+  RecordsReport report;
+  Reply<RecordsReport> reply;
+};
+
+// Fetches the records of as many of them as one answer may hold.
+void FetchPage(Core& core, const std::shared_ptr<PageFetch>& page) {
+  Fetch(core, page->collection, page->ids, page->select, page->options,
+        [&core, page](StatusOr<RecordsReport> fetched) {
+          if (fetched.ok()) {
+            page->report.records = std::move(fetched->records);
+            return page->reply(std::move(page->report));
+          }
+          const bool too_large = ReasonOf(fetched.status()) == Reason::kResponseTooLarge;
+          if (!too_large || page->ids.size() <= 1) {
+            return page->reply(Annotate(fetched.status(), "fetching the page"));
+          }
+          const size_t half = page->ids.size() / 2;
+          page->report.next = page->ids[half];
+          page->ids.resize(half);
+          FetchPage(core, page);
+        });
+}
+
 }  // namespace
 
 std::vector<std::pair<const rpc::ShardInfo*, Everything>> ToEveryShard(
@@ -66,7 +125,8 @@ std::vector<std::pair<const rpc::ShardInfo*, Everything>> ToEveryShard(
 }
 
 rpc::ReadOptions ReadFor(ShardId shard, const RequestOptions& options, Deadline deadline) {
-  rpc::ReadOptions read{.consistency = options.consistency, .deadline = deadline};
+  rpc::ReadOptions read{
+      .consistency = options.consistency, .deadline = deadline, .cancelled = options.cancelled};
   if (options.consistency != Consistency::kSession) return read;
   bool found = false;
   for (const auto& [seen, index] : options.session.seen) {
@@ -172,20 +232,11 @@ void SearchKind::FetchWinners(Core& core, SearchReport report) {
   if (ids.empty()) return reply_(std::move(report));
   const RequestOptions second = AtLeastAsNewAs(report.token, options);
   Fetch(core, collection, std::move(ids), select_, second,
-        [report = std::move(report),
+        [&core, report = std::move(report),
          reply = std::move(reply_)](StatusOr<RecordsReport> fetched) mutable {
           if (!fetched.ok()) return reply(Annotate(fetched.status(), "fetching the points found"));
-          absl::flat_hash_map<PointId, const Record*> records;
-          for (const Record& record : fetched->records) records.emplace(record.id, &record);
-          for (auto& result : report.results) {
-            const auto gone = std::remove_if(result.begin(), result.end(), [&](ScoredRecord& hit) {
-              const auto it = records.find(hit.record.id);
-              if (it == records.end()) return true;
-              hit.record = *it->second;
-              return false;
-            });
-            result.erase(gone, result.end());
-          }
+          Status status = FillResults(fetched->records, core.limits(), &report.results);
+          if (!status.ok()) return reply(std::move(status));
           reply(std::move(report));
         });
 }
@@ -221,7 +272,7 @@ void GetKind::Send(rpc::WorkerApi& worker, const Part<GetKind>& part, Deadline d
              std::move(done));
 }
 
-void GetKind::Finish(Core&, const std::vector<Part<GetKind>*>& parts) {
+void GetKind::Finish(Core& core, const std::vector<Part<GetKind>*>& parts) {
   if (const auto* failed = FirstFailure(parts)) return done_(failed->outcome.status());
   RecordsReport report;
   report.token = TokenOf(parts);
@@ -229,9 +280,14 @@ void GetKind::Finish(Core&, const std::vector<Part<GetKind>*>& parts) {
     report.records = std::move(parts[0]->outcome->records);
   } else {
     std::vector<Record> found;
+    size_t bytes = 0;
     for (Part<GetKind>* part : parts) {
       auto& records = part->outcome->records;
+      for (const Record& record : records) bytes += ContentBytes(record);
       std::move(records.begin(), records.end(), std::back_inserter(found));
+    }
+    if (bytes > core.limits().response_bytes_max && found.size() > 1) {
+      return done_(ResponseTooLarge(core.limits()));
     }
     report.records = OrderByIds(ids_, std::move(found));
   }
@@ -277,13 +333,8 @@ void ScrollKind::Finish(Core& core, const std::vector<Part<ScrollKind>*>& parts)
   ids.reserve(page.records.size());
   for (Record& record : page.records) ids.push_back(std::move(record.id));
   const RequestOptions second = AtLeastAsNewAs(report.token, options);
-  Fetch(core, collection, std::move(ids), select_, second,
-        [report = std::move(report),
-         reply = std::move(reply_)](StatusOr<RecordsReport> fetched) mutable {
-          if (!fetched.ok()) return reply(Annotate(fetched.status(), "fetching the page"));
-          report.records = std::move(fetched->records);
-          reply(std::move(report));
-        });
+  FetchPage(core, std::make_shared<PageFetch>(PageFetch{collection, std::move(ids), select_, second,
+                                                        std::move(report), std::move(reply_)}));
 }
 
 StatsKind::StatsKind(std::string collection, RequestOptions options,

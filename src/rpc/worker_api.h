@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <vector>
 
@@ -20,6 +21,9 @@ struct ReadOptions {
   Consistency consistency = Consistency::kLinearizable;
   LogIndex min_index;  // of kSession
   Deadline deadline = kNoDeadline;
+  // If not null: set by the caller once it no longer wants the answer, and valid until
+  // that was given.
+  const std::atomic<bool>* cancelled = nullptr;
 };
 
 struct WriteRequest {
@@ -80,8 +84,8 @@ struct CountResponse {
 // inline, after having done the work on the caller's thread.
 //
 // Errors besides those of the request itself: NOT_LEADER (with hint), STALE_EPOCH,
-// SHARD_NOT_FOUND, UNAVAILABLE, OVERLOADED, DEADLINE_EXCEEDED; for writes
-// OUTCOME_UNKNOWN.
+// SHARD_NOT_FOUND, UNAVAILABLE, OVERLOADED, DEADLINE_EXCEEDED; for reads CANCELLED and
+// RESPONSE_TOO_LARGE; for writes OUTCOME_UNKNOWN.
 class WorkerApi {
  public:
   virtual ~WorkerApi() = default;

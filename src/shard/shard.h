@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -47,6 +48,17 @@ struct ShardOptions {
   // Blob files are rewritten when more than this part of their bytes is garbage.
   double blob_garbage_fraction_max = 0.5;
   size_t write_buffer_bytes = 24 << 20;  // of the vectors; the other families have less
+};
+
+// How long a read may go on, and how much it may bring.
+struct ReadLimits {
+  Deadline deadline = kNoDeadline;
+  // If not null: set by whoever no longer wants the answer.
+  const std::atomic<bool>* cancelled = nullptr;
+  // ContentBytes of the records, together.
+  size_t bytes_max = std::numeric_limits<size_t>::max();
+  // A single record may have more: there is no less to ask for.
+  bool one_in_any_case = true;
 };
 
 // None of it is owned; all of it outlives the shard.
@@ -96,16 +108,20 @@ class Shard : public consensus::StateMachine {
   Status RestoreSnapshot(const std::string& dir) override;
 
   // --- reads; UNAVAILABLE before ServeableIndex() is applied ---
+  //
+  // DEADLINE_EXCEEDED, CANCELLED; RESPONSE_TOO_LARGE where there would be more bytes
+  // than `limits` allows, which is found while the records are read.
 
   // Best first, ties by id. `version` is filled in only where `select` asks for
-  // something, since the store is read only then. INVALID_ARGUMENT,
-  // DEADLINE_EXCEEDED.
+  // something, since the store is read only then. INVALID_ARGUMENT.
   StatusOr<std::vector<ScoredRecord>> Search(const SearchQuery& query, const Select& select,
-                                             Deadline deadline) const;
+                                             const ReadLimits& limits = {}) const;
   // Those that exist, in the order of `ids`.
-  StatusOr<std::vector<Record>> Get(std::span<const PointId> ids, const Select& select) const;
-  // Consistent within the page.
-  StatusOr<ScrollPage> Scroll(const ScrollQuery& query, const Select& select) const;
+  StatusOr<std::vector<Record>> Get(std::span<const PointId> ids, const Select& select,
+                                    const ReadLimits& limits = {}) const;
+  // Consistent within the page, which ends where it has as many bytes as it may.
+  StatusOr<ScrollPage> Scroll(const ScrollQuery& query, const Select& select,
+                              const ReadLimits& limits = {}) const;
   ShardStats Stats() const;
 
   // Reads are served once this index is applied.
@@ -172,11 +188,12 @@ class Shard : public consensus::StateMachine {
   // shard's service.
   Status Noted(const State& state, Status status) const;
   StatusOr<std::vector<ScoredRecord>> SearchIn(const State& state, const SearchQuery& query,
-                                               const Select& select, Deadline deadline) const;
+                                               const Select& select,
+                                               const ReadLimits& limits) const;
   StatusOr<std::vector<Record>> GetFrom(const State& state, std::span<const PointId> ids,
-                                        const Select& select) const;
-  StatusOr<ScrollPage> ScrollIn(const State& state, const ScrollQuery& query,
-                                const Select& select) const;
+                                        const Select& select, const ReadLimits& limits) const;
+  StatusOr<ScrollPage> ScrollIn(const State& state, const ScrollQuery& query, const Select& select,
+                                const ReadLimits& limits) const;
   // To the log, once: what it took until reads are served.
   void SayServeable(const State& state) const;
   // Entries that the store already has: brings the index forward.
@@ -203,7 +220,7 @@ class Shard : public consensus::StateMachine {
 
   // The winners of a search with what `select` asks for; false if one of them is
   // gone.
-  StatusOr<bool> FillRecords(const State& state, const Select& select,
+  StatusOr<bool> FillRecords(const State& state, const Select& select, const ReadLimits& limits,
                              std::vector<ScoredRecord>* results) const;
   uint64_t TailCountMax(const VectorConfig& config) const;
 

@@ -49,7 +49,7 @@ TEST_F(ShardConcurrencyTest, SearchesNeverMissAPointThatIsReplacedMeanwhile) {
       SearchQuery query;
       query.vector = Vector(0);
       query.k = 5;
-      const auto found = shard_->Search(query, {.payload = with_payload}, kNoDeadline);
+      const auto found = shard_->Search(query, {.payload = with_payload});
       if (!found.ok()) return;
       uint64_t count = 0;
       for (const ScoredRecord& hit : *found) count += hit.record.id == hot ? 1 : 0;
@@ -87,7 +87,7 @@ TEST_F(ShardConcurrencyTest, EverythingMayRunAtOnce) {
     SearchQuery query;
     query.vector = Vector(3);
     query.k = 10;
-    expect_ok(shard_->Search(query, kAll, kNoDeadline).status());
+    expect_ok(shard_->Search(query, kAll).status());
   });
   Spawn("scroll", [&] {
     expect_ok(shard_->Scroll({.from = std::nullopt, .limit = 20}, kAll).status());

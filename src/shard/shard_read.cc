@@ -30,6 +30,50 @@ bool PassesThreshold(Metric metric, float score, float threshold) {
 
 bool SelectsAnything(const Select& select) { return select.payload || select.vectors; }
 
+// Records are read so many at a time: what is not to be in the answer must not be in
+// memory either.
+constexpr size_t kRecordsPerRead = 64;
+
+// Holds a read to its limits.
+class ReadMeter {
+ public:
+  ReadMeter(const ReadLimits& limits, const Clock& clock) : limits_(limits), clock_(clock) {}
+
+  // Whether it may go on. Looks at the clock now and then.
+  Status Check() {
+    if (limits_.cancelled != nullptr && limits_.cancelled->load(std::memory_order_relaxed)) {
+      return MakeError(Reason::kCancelled, "the read was cancelled");
+    }
+    constexpr size_t kChecksPerLook = 64;
+    if (checks_++ % kChecksPerLook != 0 || limits_.deadline == kNoDeadline) return OkStatus();
+    if (clock_.Now() < limits_.deadline) return OkStatus();
+    return MakeError(Reason::kDeadlineExceeded, "the read's deadline passed");
+  }
+
+  bool full() const { return bytes_ >= limits_.bytes_max; }
+  void Add(const Record& record) {
+    bytes_ += ContentBytes(record);
+    ++records_;
+  }
+  // The same where a record too many is an error.
+  Status AddOrFail(const Record& record) {
+    Add(record);
+    if (bytes_ <= limits_.bytes_max) return OkStatus();
+    if (records_ == 1 && limits_.one_in_any_case) return OkStatus();
+    return MakeError(Reason::kResponseTooLarge,
+                     fmt::format("the points asked for have more than {} bytes of payload and "
+                                 "vectors; ask for fewer at once, or leave out what is not needed",
+                                 limits_.bytes_max));
+  }
+
+ private:
+  const ReadLimits& limits_;
+  const Clock& clock_;
+  size_t checks_ = 0;
+  size_t bytes_ = 0;
+  size_t records_ = 0;
+};
+
 }  // namespace
 
 Status Shard::CheckServeable(const State& state) const {
@@ -49,17 +93,18 @@ Status Shard::Noted(const State& state, Status status) const {
 }
 
 StatusOr<std::vector<ScoredRecord>> Shard::Search(const SearchQuery& query, const Select& select,
-                                                  Deadline deadline) const {
+                                                  const ReadLimits& limits) const {
   const auto guard = gate_.Enter();
   const State& state = CurrentState();
   VECTRON_RETURN_IF_ERROR(CheckServeable(state));
-  auto results = SearchIn(state, query, select, deadline);
+  auto results = SearchIn(state, query, select, limits);
   if (!results.ok()) return Noted(state, results.status());
   return results;
 }
 
 StatusOr<std::vector<ScoredRecord>> Shard::SearchIn(const State& state, const SearchQuery& query,
-                                                    const Select& select, Deadline deadline) const {
+                                                    const Select& select,
+                                                    const ReadLimits& limits) const {
   const Schema& schema = state.store->schema();
   VECTRON_ASSIGN_OR_RETURN(const size_t number, schema.Require(query.vector_name));
   const VectorConfig& config = schema.vector(number);
@@ -67,7 +112,8 @@ StatusOr<std::vector<ScoredRecord>> Shard::SearchIn(const State& state, const Se
   options.k = query.k;
   options.ef = query.ef != 0 ? query.ef : config.hnsw.ef_search;
   options.exact = query.exact;
-  options.deadline = deadline;
+  options.deadline = limits.deadline;
+  options.cancelled = limits.cancelled;
 
   // A winner may be deleted before its payload is read. Then there would be one
   // result too few for any moment, so the search is done again; the index follows
@@ -88,85 +134,105 @@ StatusOr<std::vector<ScoredRecord>> Shard::SearchIn(const State& state, const Se
       result.score = score;
     }
     if (!SelectsAnything(select) || results.empty()) return results;
-    VECTRON_ASSIGN_OR_RETURN(const bool complete, FillRecords(state, select, &results));
+    VECTRON_ASSIGN_OR_RETURN(const bool complete, FillRecords(state, select, limits, &results));
     if (complete || attempt == kAttemptCountMax) return results;
   }
 }
 
 StatusOr<bool> Shard::FillRecords(const State& state, const Select& select,
+                                  const ReadLimits& limits,
                                   std::vector<ScoredRecord>* results) const {
   const std::unique_ptr<storage::Snapshot> snapshot =
       select.vectors ? state.store->database().NewSnapshot() : nullptr;
+  ReadMeter meter(limits, *environment_.clock);
   std::vector<std::string> keys;
   keys.reserve(results->size());
   for (const ScoredRecord& result : *results) keys.push_back(result.record.id.Key());
-  VECTRON_ASSIGN_OR_RETURN(const auto records, state.store->ReadRecords(keys, snapshot.get()));
   size_t kept = 0;
-  for (size_t i = 0; i < results->size(); ++i) {
-    if (!records[i].has_value()) continue;
-    ScoredRecord& result = (*results)[i];
+  for (size_t first = 0; first < keys.size(); first += kRecordsPerRead) {
+    const size_t count = std::min(kRecordsPerRead, keys.size() - first);
     VECTRON_ASSIGN_OR_RETURN(
-        Record record, state.store->MakeRecord(std::move(result.record.id), keys[i], *records[i],
-                                               select, snapshot.get()));
-    (*results)[kept++] = {std::move(record), result.score};
+        const auto records,
+        state.store->ReadRecords(std::span(keys).subspan(first, count), snapshot.get()));
+    for (size_t i = first; i < first + count; ++i) {
+      if (!records[i - first].has_value()) continue;
+      VECTRON_RETURN_IF_ERROR(meter.Check());
+      ScoredRecord& result = (*results)[i];
+      VECTRON_ASSIGN_OR_RETURN(
+          Record record, state.store->MakeRecord(std::move(result.record.id), keys[i],
+                                                 *records[i - first], select, snapshot.get()));
+      VECTRON_RETURN_IF_ERROR(meter.AddOrFail(record));
+      (*results)[kept++] = {std::move(record), result.score};
+    }
   }
   const bool complete = kept == results->size();
   results->resize(kept);
   return complete;
 }
 
-StatusOr<std::vector<Record>> Shard::Get(std::span<const PointId> ids, const Select& select) const {
+StatusOr<std::vector<Record>> Shard::Get(std::span<const PointId> ids, const Select& select,
+                                         const ReadLimits& limits) const {
   const auto guard = gate_.Enter();
   const State& state = CurrentState();
   VECTRON_RETURN_IF_ERROR(CheckServeable(state));
-  auto records = GetFrom(state, ids, select);
+  auto records = GetFrom(state, ids, select, limits);
   if (!records.ok()) return Noted(state, records.status());
   return records;
 }
 
 StatusOr<std::vector<Record>> Shard::GetFrom(const State& state, std::span<const PointId> ids,
-                                             const Select& select) const {
+                                             const Select& select, const ReadLimits& limits) const {
   const auto snapshot = state.store->database().NewSnapshot();
-  std::vector<std::string> keys;
-  keys.reserve(ids.size());
-  for (const PointId& id : ids) keys.push_back(id.Key());
-  VECTRON_ASSIGN_OR_RETURN(const auto records, state.store->ReadRecords(keys, snapshot.get()));
+  ReadMeter meter(limits, *environment_.clock);
   std::vector<Record> found;
-  for (size_t i = 0; i < ids.size(); ++i) {
-    if (!records[i].has_value()) continue;
-    VECTRON_ASSIGN_OR_RETURN(Record record, state.store->MakeRecord(ids[i], keys[i], *records[i],
-                                                                    select, snapshot.get()));
-    found.push_back(std::move(record));
+  std::vector<std::string> keys;
+  for (size_t first = 0; first < ids.size(); first += kRecordsPerRead) {
+    const auto some = ids.subspan(first, std::min(kRecordsPerRead, ids.size() - first));
+    keys.clear();
+    for (const PointId& id : some) keys.push_back(id.Key());
+    VECTRON_ASSIGN_OR_RETURN(const auto records, state.store->ReadRecords(keys, snapshot.get()));
+    for (size_t i = 0; i < some.size(); ++i) {
+      if (!records[i].has_value()) continue;
+      VECTRON_RETURN_IF_ERROR(meter.Check());
+      VECTRON_ASSIGN_OR_RETURN(Record record, state.store->MakeRecord(some[i], keys[i], *records[i],
+                                                                      select, snapshot.get()));
+      VECTRON_RETURN_IF_ERROR(meter.AddOrFail(record));
+      found.push_back(std::move(record));
+    }
   }
   return found;
 }
 
-StatusOr<ScrollPage> Shard::Scroll(const ScrollQuery& query, const Select& select) const {
+StatusOr<ScrollPage> Shard::Scroll(const ScrollQuery& query, const Select& select,
+                                   const ReadLimits& limits) const {
   const auto guard = gate_.Enter();
   const State& state = CurrentState();
   VECTRON_RETURN_IF_ERROR(CheckServeable(state));
-  auto page = ScrollIn(state, query, select);
+  auto page = ScrollIn(state, query, select, limits);
   if (!page.ok()) return Noted(state, page.status());
   return page;
 }
 
 StatusOr<ScrollPage> Shard::ScrollIn(const State& state, const ScrollQuery& query,
-                                     const Select& select) const {
+                                     const Select& select, const ReadLimits& limits) const {
   const auto snapshot = state.store->database().NewSnapshot();
   storage::IterateOptions options;
   options.read.snapshot = snapshot.get();
   if (query.from.has_value()) options.lower = query.from->Key();
   const auto it = state.store->database().NewIterator(Store::kPoints, std::move(options));
+  ReadMeter meter(limits, *environment_.clock);
   ScrollPage page;
   for (it->SeekToFirst(); it->Valid(); it->Next()) {
     VECTRON_ASSIGN_OR_RETURN(PointId id, PointId::FromKey(it->key()));
-    if (page.records.size() == query.limit) {
+    if (page.records.size() == query.limit || meter.full()) {
       page.next = std::move(id);
       return page;
     }
+    VECTRON_RETURN_IF_ERROR(meter.Check());
     VECTRON_ASSIGN_OR_RETURN(
         Record record,
         state.store->MakeRecord(std::move(id), it->key(), it->value(), select, snapshot.get()));
+    meter.Add(record);
     page.records.push_back(std::move(record));
   }
   VECTRON_RETURN_IF_ERROR(it->status());

@@ -168,7 +168,7 @@ TEST_F(ShardRecoveryTest, ReadsWaitUntilTheIndexHasCaughtUp) {
   EXPECT_FALSE(shard_->Serveable());
   SearchQuery query;
   query.vector.assign(8, 0);
-  EXPECT_EQ(ReasonOf(shard_->Search(query, {}, kNoDeadline).status()), Reason::kUnavailable);
+  EXPECT_EQ(ReasonOf(shard_->Search(query, {}).status()), Reason::kUnavailable);
   EXPECT_EQ(ReasonOf(shard_->Scroll({}, {}).status()), Reason::kUnavailable);
   EXPECT_EQ(ReasonOf(shard_->Get(std::vector<PointId>{PointId(1)}, {}).status()),
             Reason::kUnavailable);
@@ -258,7 +258,7 @@ TEST_F(ShardRecoveryTest, ScrubFindsDamageAndTheShardServesNoMore) {
   Start();
   SearchQuery query;
   query.vector.assign(100, 0);
-  EXPECT_TRUE(shard_->Search(query, {}, kNoDeadline).ok());
+  EXPECT_TRUE(shard_->Search(query, {}).ok());
   EXPECT_TRUE(shard_->Damage().ok());
 
   const auto expect_damage = [&](const Status& status) {
@@ -269,7 +269,7 @@ TEST_F(ShardRecoveryTest, ScrubFindsDamageAndTheShardServesNoMore) {
   expect_damage(scrub_all());
   expect_damage(shard_->Damage());
   expect_damage(shard_->Scrub(1).status());
-  expect_damage(shard_->Search(query, {}, kNoDeadline).status());
+  expect_damage(shard_->Search(query, {}).status());
   expect_damage(shard_->Get(std::vector<PointId>{PointId(1)}, kAll).status());
   expect_damage(shard_->Scroll({}, {}).status());
   expect_damage(shard_->SaveSnapshot(dir_.Join("snapshot")).status());

@@ -31,7 +31,7 @@ class ShardTest : public ShardFixture {
   }
 
   StatusOr<std::vector<ScoredRecord>> Search(SearchQuery query, const Select& select = {}) {
-    return shard_->Search(query, select, kNoDeadline);
+    return shard_->Search(query, select);
   }
   SearchQuery Near(float x, uint32_t k = 3) {
     SearchQuery query;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "common/answer.h"
@@ -81,6 +82,46 @@ Status ValidateSelect(const CollectionConfig& config, const Select& select) {
     VECTRON_RETURN_IF_ERROR(FindVectorConfig(config, name).status());
   }
   return OkStatus();
+}
+
+// Requests that may take longer than a few milliseconds do not run on their caller's
+// thread: those are few, others wait for them, and one that searches cannot notice that
+// its client has gone.
+constexpr uint64_t kSmallSearchNodes = 8'192;
+constexpr size_t kSmallReadPoints = 256;
+
+bool IsSmall(const rpc::SearchRequest& request, const CollectionConfig& collection) {
+  uint64_t nodes = 0;
+  for (const SearchQuery& query : request.queries) {
+    if (query.exact) return false;
+    nodes += std::max(query.k, query.ef);
+    if (query.ef != 0) continue;
+    const auto vector = FindVectorConfig(collection, query.vector_name);
+    if (vector.ok()) nodes += (*vector)->hnsw.ef_search;
+  }
+  return nodes <= kSmallSearchNodes;
+}
+bool IsSmall(const rpc::GetRequest& request, const CollectionConfig&) {
+  return request.ids.size() <= kSmallReadPoints;
+}
+bool IsSmall(const rpc::ScrollRequest& request, const CollectionConfig&) {
+  return request.query.limit <= kSmallReadPoints;
+}
+bool IsSmall(const rpc::CountRequest&, const CollectionConfig&) { return true; }
+
+bool IsCancelled(const rpc::ReadOptions& read) {
+  return read.cancelled != nullptr && read.cancelled->load(std::memory_order_relaxed);
+}
+
+// Why a read is not begun.
+Status WhyNotNow(const rpc::ReadOptions& read, TimePoint now) {
+  if (IsCancelled(read)) return MakeError(Reason::kCancelled, "the caller has gone");
+  if (now < read.deadline) return OkStatus();
+  return MakeError(Reason::kDeadlineExceeded, "the request's turn came after its deadline");
+}
+
+shard::ReadLimits LimitsOf(const rpc::ReadOptions& read, size_t bytes_max) {
+  return {.deadline = read.deadline, .cancelled = read.cancelled, .bytes_max = bytes_max};
 }
 
 // What a write keeps in memory while it waits, about.
@@ -220,12 +261,11 @@ void RequestHandler::Read(Operation operation, Request request, Callback<Respons
   const HostedShardPtr hosted = *std::move(found);
   Status status = validate(*hosted, request);
   if (!status.ok()) return refuse(std::move(status));
-  if (begin >= request.read.deadline) {
-    return refuse(MakeError(Reason::kDeadlineExceeded, "the request came after its deadline"));
-  }
+  status = WhyNotNow(request.read, begin);
+  if (!status.ok()) return refuse(std::move(status));
 
   const std::optional<LogIndex> now = ReadPointNow(*hosted, request.read);
-  if (now.has_value()) {
+  if (now.has_value() && IsSmall(request, *hosted->collection)) {
     // The fast path: no other thread, no allocation of ours.
     if (const SearchExecutor::Slot slot = environment_.executor->TryEnter()) {
       StatusOr<Response> response = execute(*hosted->shard, request, *now);
@@ -244,10 +284,8 @@ void RequestHandler::Read(Operation operation, Request request, Callback<Respons
       Call{std::move(ticket), std::move(request), hosted, Answer(std::move(finish))});
   const auto run_at = [self = shared_from_this(), call, execute](LogIndex index) {
     const bool queued = self->environment_.executor->TryEnqueue([self, call, execute, index] {
-      if (self->environment_.clock->Now() >= call->request.read.deadline) {
-        return call->answer(
-            MakeError(Reason::kDeadlineExceeded, "the request's turn came after its deadline"));
-      }
+      Status status = WhyNotNow(call->request.read, self->environment_.clock->Now());
+      if (!status.ok()) return call->answer(std::move(status));
       call->answer(execute(*call->hosted->shard, call->request, index));
     });
     if (queued) return;
@@ -266,13 +304,19 @@ void RequestHandler::Search(rpc::SearchRequest request, Callback<rpc::SearchResp
     const Status status = ValidateSearches(*hosted.collection, r, limits_);
     return status.ok() ? ValidateSelect(*hosted.collection, r.select) : status;
   };
-  const auto execute = [](const shard::Shard& shard, const rpc::SearchRequest& r,
-                          LogIndex index) -> StatusOr<rpc::SearchResponse> {
+  const auto execute = [bytes_max = limits_.response_bytes_max](
+                           const shard::Shard& shard, const rpc::SearchRequest& r,
+                           LogIndex index) -> StatusOr<rpc::SearchResponse> {
     rpc::SearchResponse response;
     response.read_index = index;
     response.results.reserve(r.queries.size());
+    shard::ReadLimits limits = LimitsOf(r.read, bytes_max);
     for (const SearchQuery& query : r.queries) {
-      VECTRON_ASSIGN_OR_RETURN(auto hits, shard.Search(query, r.select, r.read.deadline));
+      VECTRON_ASSIGN_OR_RETURN(auto hits, shard.Search(query, r.select, limits));
+      for (const ScoredRecord& hit : hits) {
+        limits.bytes_max -= std::min(limits.bytes_max, ContentBytes(hit.record));
+        limits.one_in_any_case = false;
+      }
       response.results.push_back(std::move(hits));
     }
     return response;
@@ -287,9 +331,10 @@ void RequestHandler::Get(rpc::GetRequest request, Callback<rpc::GetResponse> don
     VECTRON_RETURN_IF_ERROR(ValidateSelect(*hosted.collection, r.select));
     return CheckRange(r.ids, hosted);
   };
-  const auto execute = [](const shard::Shard& shard, const rpc::GetRequest& r,
-                          LogIndex index) -> StatusOr<rpc::GetResponse> {
-    VECTRON_ASSIGN_OR_RETURN(auto records, shard.Get(r.ids, r.select));
+  const auto execute = [bytes_max = limits_.response_bytes_max](
+                           const shard::Shard& shard, const rpc::GetRequest& r,
+                           LogIndex index) -> StatusOr<rpc::GetResponse> {
+    VECTRON_ASSIGN_OR_RETURN(auto records, shard.Get(r.ids, r.select, LimitsOf(r.read, bytes_max)));
     return rpc::GetResponse{index, std::move(records)};
   };
   Read<rpc::GetRequest, rpc::GetResponse>(Operation::kGet, std::move(request), std::move(done),
@@ -301,9 +346,11 @@ void RequestHandler::Scroll(rpc::ScrollRequest request, Callback<rpc::ScrollResp
     const Status status = ValidateScroll(r.query, limits_);
     return status.ok() ? ValidateSelect(*hosted.collection, r.select) : status;
   };
-  const auto execute = [](const shard::Shard& shard, const rpc::ScrollRequest& r,
-                          LogIndex index) -> StatusOr<rpc::ScrollResponse> {
-    VECTRON_ASSIGN_OR_RETURN(auto page, shard.Scroll(r.query, r.select));
+  const auto execute = [bytes_max = limits_.response_bytes_max](
+                           const shard::Shard& shard, const rpc::ScrollRequest& r,
+                           LogIndex index) -> StatusOr<rpc::ScrollResponse> {
+    VECTRON_ASSIGN_OR_RETURN(auto page,
+                             shard.Scroll(r.query, r.select, LimitsOf(r.read, bytes_max)));
     return rpc::ScrollResponse{index, std::move(page)};
   };
   Read<rpc::ScrollRequest, rpc::ScrollResponse>(Operation::kScroll, std::move(request),

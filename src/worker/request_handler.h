@@ -21,8 +21,8 @@ namespace vectron::worker {
 //
 // A write: shard, epoch, ids' range, contents -> room and tail (WriteGate) -> the group's
 // log -> the shard's outcome. A read: shard, epoch, contents -> read point -> the shard,
-// on the caller's thread where the read point is known at once, else on the executor's:
-// the host's threads are not for searching.
+// on the caller's thread where it is a small one and the read point is known at once, else
+// on the executor's: the host's threads are not for searching.
 //
 // Thread-safe. Requests hold it by shared_ptr while they run.
 class RequestHandler : public std::enable_shared_from_this<RequestHandler> {

@@ -484,7 +484,11 @@ TEST_F(WorkerTest, SearchesBeyondTheQueueAreRefused) {
     query.vector = {0, 1, 0, 1};
     query.exact = true;
   }
-  auto running = std::async(std::launch::async, [&] { return Search(longest); });
+  std::promise<StatusOr<rpc::SearchResponse>> promise;
+  auto running = promise.get_future();
+  worker_->Search(longest, [&](StatusOr<rpc::SearchResponse> response) {
+    promise.set_value(std::move(response));
+  });
   Mutex mutex;
   CondVar ended;
   int answered = 0;
@@ -507,6 +511,96 @@ TEST_F(WorkerTest, SearchesBeyondTheQueueAreRefused) {
   MutexLock lock(mutex);
   while (answered < sent) ended.Wait(mutex);
   EXPECT_GT(refused, 0);
+}
+
+TEST_F(WorkerTest, SearchesWhoseCallerHasGoneEnd) {
+  options_.search_concurrency = 1;
+  StartWith({Collection("c", {16})});
+  std::vector<Point> points;
+  for (uint64_t id = 0; id < 10'000; ++id) points.push_back(MakePoint(id));
+  ASSERT_TRUE(Upsert(16, points).ok());
+  // The first would take long; the second waits behind it.
+  std::atomic<bool> first_gone = false;
+  std::atomic<bool> second_gone = false;
+  rpc::SearchRequest request{RouteTo(16), {}, std::vector<SearchQuery>(1000), {}};
+  for (SearchQuery& query : request.queries) {
+    query.vector = {0, 1, 0, 1};
+    query.exact = true;
+  }
+  std::atomic<int> cancelled_count = 0;
+  std::atomic<int> answered_count = 0;
+  const auto count = [&](const StatusOr<rpc::SearchResponse>& response) {
+    cancelled_count += ReasonOf(response.status()) == Reason::kCancelled ? 1 : 0;
+    ++answered_count;
+  };
+  request.read.cancelled = &first_gone;
+  worker_->Search(request, count);
+  request.read.cancelled = &second_gone;
+  worker_->Search(request, count);
+  EXPECT_EQ(answered_count, 0);
+  second_gone = true;
+  first_gone = true;
+  ASSERT_TRUE(WaitUntil([&] { return answered_count == 2; }));
+  EXPECT_EQ(cancelled_count, 2);
+  // It does not even begin.
+  EXPECT_EQ(ReasonOf(Search(request).status()), Reason::kCancelled);
+  EXPECT_NE(RenderMetrics(metrics_).find(
+                "vectron_worker_requests_total{operation=\"search\",outcome=\"CANCELLED\"} 3"),
+            std::string::npos);
+}
+
+TEST_F(WorkerTest, AnswersAreBoundedInBytes) {
+  options_.limits.response_bytes_max = 10'000;
+  StartWith({Collection("c", {16})});
+  std::vector<Point> points;
+  for (uint64_t id = 1; id <= 20; ++id) {
+    points.push_back(MakePoint(id));
+    points.back().payload = "{\"text\":\"" + std::string(3'000, 'x') + "\"}";
+  }
+  points.back().payload = "{\"text\":\"" + std::string(20'000, 'x') + "\"}";
+  ASSERT_TRUE(Upsert(16, points).ok());
+  const auto scroll = [&](PointId from) {
+    return SyncCall<rpc::ScrollResponse>([&](auto done) {
+      worker_->Scroll({RouteTo(16), {}, {.from = from, .limit = 100}, {.payload = true}},
+                      std::move(done));
+    });
+  };
+  // Pages end early, and lead on to all points.
+  std::vector<PointId> seen;
+  std::optional<PointId> next = PointId(1);
+  while (next.has_value()) {
+    const auto page = scroll(*next);
+    ASSERT_TRUE(page.ok()) << page.status();
+    ASSERT_FALSE(page->page.records.empty());
+    EXPECT_LE(page->page.records.size(), 4u);
+    for (const Record& record : page->page.records) seen.push_back(record.id);
+    next = page->page.next;
+  }
+  EXPECT_EQ(seen.size(), 20u);
+
+  const auto get = [&](std::vector<PointId> ids) {
+    return SyncCall<rpc::GetResponse>([&](auto done) {
+             worker_->Get({RouteTo(16), {}, std::move(ids), {.payload = true}}, std::move(done));
+           })
+        .status();
+  };
+  EXPECT_TRUE(get({PointId(1), PointId(2), PointId(3)}).ok());
+  const Status refused = get({PointId(1), PointId(2), PointId(3), PointId(4)});
+  EXPECT_EQ(ReasonOf(refused), Reason::kResponseTooLarge);
+  EXPECT_NE(refused.message().find("10000 bytes"), absl::string_view::npos) << refused;
+  EXPECT_TRUE(get({PointId(20)}).ok());  // there is no less to ask for
+
+  SearchQuery query;
+  query.vector = {0, 1, 0, 1};
+  query.k = 3;
+  const auto search = [&](std::vector<SearchQuery> queries, bool payload) {
+    return Search({RouteTo(16), {}, std::move(queries), {.payload = payload}}).status();
+  };
+  EXPECT_TRUE(search({query}, true).ok());
+  EXPECT_EQ(ReasonOf(search({query, query}, true)), Reason::kResponseTooLarge);
+  EXPECT_TRUE(search({query, query}, false).ok());
+  query.k = 4;
+  EXPECT_EQ(ReasonOf(search({query}, true)), Reason::kResponseTooLarge);
 }
 
 TEST_F(WorkerTest, StopRefusesAndLetsFinish) {

@@ -32,7 +32,7 @@ class Call {
         clock_(clock) {}
 
   const HttpRequest& request() const { return exchange_->request(); }
-  HttpExchange& exchange() { return *exchange_; }
+  HttpExchange& exchange() const { return *exchange_; }
   // The path's parameter number `index`, in the order of the route's pattern.
   const std::string& param(size_t index) const { return params_.at(index); }
   const QueryParams& query() const { return query_; }

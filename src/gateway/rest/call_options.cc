@@ -92,6 +92,7 @@ StatusOr<RequestOptions> ParseCallOptions(const Call& call,
                                           Duration default_timeout) {
   RequestOptions options;
   options.deadline = call.request().received_at + default_timeout;
+  options.cancelled = call.exchange().client_gone();
   std::vector<QueryParam> seen;
   for (const auto& [name, value] : call.query()) {
     const auto param = ParamFromName(name);

@@ -226,7 +226,7 @@ void ShardFixture::ExpectEqualToModel(const Shard& shard) const {
   query.exact = true;
   query.k = static_cast<uint32_t>(model_.points().size()) + 10;
   query.vector.assign(options_.vectors[0].dimension, 0.25f);
-  const auto found = shard.Search(query, {}, kNoDeadline);
+  const auto found = shard.Search(query, {});
   ASSERT_TRUE(found.ok()) << found.status();
   std::map<PointId, float> distances;
   for (const auto& [id, stored] : model_.points()) {

@@ -1,10 +1,12 @@
 #include "gateway/rest/http/connection.h"
 
 #include <fmt/format.h>
+#include <sys/socket.h>
 
 #include <array>
 #include <boost/asio/write.hpp>
 #include <boost/beast/http/read.hpp>
+#include <cerrno>
 #include <exception>
 #include <utility>
 
@@ -277,14 +279,36 @@ void HttpConnection::HandleRequest() {
   };
   auto exchange =
       std::make_shared<ConnectionExchange>(std::move(request), loop_, number_, ++request_number_);
+  exchange_ = exchange;
   // The answer may come inside this call and close the connection.
   const auto self = shared_from_this();
+  const uint64_t number = request_number_;
   try {
     context_->handler(exchange);
   } catch (const std::exception& error) {
     VECTRON_LOG_ERROR("a request's handler failed: {}", error.what());
     exchange->Respond(MakeErrorResponse(Internal(error.what()), 0));
   }
+  exchange.reset();
+  if (state_ == State::kHandling && request_number_ == number) WatchClient();
+}
+
+void HttpConnection::WatchClient() {
+  if (buffer_.size() > 0) return;  // it has sent the next request already
+  socket_.async_wait(asio::ip::tcp::socket::wait_read,
+                     [self = shared_from_this(), number = request_number_](ErrorCode error) {
+                       if (self->state_ == State::kHandling && self->request_number_ == number) {
+                         self->OnClientHeard(error);
+                       }
+                     });
+}
+
+void HttpConnection::OnClientHeard(ErrorCode error) {
+  // Bytes are its next request; the end, or an error, is its leaving.
+  char byte = 0;
+  const ssize_t got = error ? -1 : recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  if (got > 0 || (got < 0 && !error && (errno == EAGAIN || errno == EWOULDBLOCK))) return;
+  if (const auto exchange = exchange_.lock()) exchange->MarkClientGone();
 }
 
 void HttpConnection::Answer(uint64_t request, HttpResponse response) {
@@ -376,6 +400,7 @@ void HttpConnection::Close() {
   if (state_ == State::kClosed) return;
   state_ = State::kClosed;
   StopTimer();
+  if (const auto exchange = exchange_.lock()) exchange->MarkClientGone();
   ErrorCode ignored;
   socket_.close(ignored);
   if (loop_ == nullptr) return;

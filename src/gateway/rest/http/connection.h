@@ -72,6 +72,9 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void ReadBody();
   void OnBody(ErrorCode error);
   void HandleRequest();
+  // While a request is being answered: tells its exchange when the client goes.
+  void WatchClient();
+  void OnClientHeard(ErrorCode error);
   void OnReadError(ErrorCode error);
   // Answers on the server's own account; the connection ends with it.
   void RefuseRequest(int status, std::string_view message);
@@ -104,6 +107,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   size_t body_counted_bytes_ = 0;  // in context_->bodies_bytes
   size_t body_timer_bytes_ = 0;    // when the timer was last set
   uint64_t request_number_ = 0;
+  std::weak_ptr<HttpExchange> exchange_;  // of the request being handled
   bool keep_alive_ = false;
   bool request_complete_ = false;
   bool is_head_ = false;

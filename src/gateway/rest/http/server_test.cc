@@ -302,6 +302,30 @@ TEST_F(HttpServerTest, SurvivesClientsThatLeaveBeforeTheAnswer) {
   EXPECT_EQ(Connect()->Do("GET", "/ok").status, 200);
 }
 
+TEST_F(HttpServerTest, NoticesThatTheClientHasGone) {
+  Start();
+  auto leaves = Connect();
+  leaves->Send(MakeRequest("GET", "/keep", ""));
+  const HttpExchangePtr left = TakeKept();
+  auto stays = Connect();
+  stays->Send(MakeRequest("GET", "/keep", ""));
+  const HttpExchangePtr waiting = TakeKept();
+  EXPECT_FALSE(*left->client_gone());
+  leaves.reset();
+  const TimePoint until = SystemClock().Now() + std::chrono::seconds(10);
+  while (!*left->client_gone() && SystemClock().Now() < until) {
+    SleepUntil(SystemClock().Now() + milliseconds(1));
+  }
+  EXPECT_TRUE(*left->client_gone());
+  // What it sends ahead is no leaving.
+  stays->Send(MakeRequest("GET", "/next", ""));
+  SleepUntil(SystemClock().Now() + milliseconds(50));
+  EXPECT_FALSE(*waiting->client_gone());
+  waiting->Respond({.body = "first"});
+  EXPECT_EQ(stays->Read().body, "first");
+  EXPECT_EQ(stays->Read().body, "GET /next ");
+}
+
 TEST_F(HttpServerTest, StopLetsRequestsFinish) {
   Start();
   auto busy = Connect();

@@ -2,6 +2,7 @@
 
 #include <absl/functional/any_invocable.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -37,6 +38,11 @@ class HttpExchange {
 
   const HttpRequest& request() const { return request_; }
 
+  // Whether the client has closed its end since; valid as long as the exchange. Known only
+  // while the thread of the connection is not busy.
+  const std::atomic<bool>* client_gone() const { return &client_gone_; }
+  void MarkClientGone() { client_gone_.store(true, std::memory_order_relaxed); }
+
   // Runs `task` on the thread of the connection, at once if this is that thread. For
   // work that must not burden the thread that brings an answer. Dropped, unrun, when
   // the server has stopped.
@@ -50,6 +56,7 @@ class HttpExchange {
 
  private:
   const HttpRequest request_;
+  std::atomic<bool> client_gone_{false};
 };
 
 using HttpExchangePtr = std::shared_ptr<HttpExchange>;
