@@ -124,8 +124,14 @@ void Node::Stop(std::chrono::milliseconds grace) {
   if (stopped_) return;
   stopped_ = true;
   const Deadline deadline = SystemClock().Now() + grace;
-  if (rest_server_ != nullptr) rest_server_->Stop();
-  if (grpc_server_ != nullptr) grpc_server_->Shutdown(grace);
+  {
+    // Both at once: one after the other, they could take the time twice.
+    Thread grpc_stop("grpc-stop", ThreadPriority::kNormal, [this, grace] {
+      if (grpc_server_ != nullptr) grpc_server_->Shutdown(grace);
+    });
+    if (rest_server_ != nullptr) rest_server_->Stop();
+    grpc_stop.Join();
+  }
   worker_->Stop(deadline);
   placement_->Stop();
   host_->Stop();

@@ -3,15 +3,19 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <gmock/gmock.h>
+#include <grpc/support/log.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <ctime>
+#include <sstream>
 
 #include "common/mutex.h"
 #include "rpc/channel.h"
@@ -249,6 +253,17 @@ TEST(GrpcServerTest, ConnectionsThatComeAndGoLeaveNothingBehind) {
   EXPECT_TRUE(Eventually([&] { return OpenFileCount() <= files_before; }));
   EXPECT_TRUE(Eventually(
       [&] { return Check(MakeChannel((*server)->address(), {.own_connection = true})).ok(); }));
+}
+
+TEST(GrpcServerTest, WhatGrpcLogsGoesToOurLog) {
+  ASSERT_TRUE(GrpcServer::Start({.listen = "127.0.0.1:0"}, {}).ok());
+  std::ostringstream lines;
+  const auto before = spdlog::default_logger();
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>(
+      "test", std::make_shared<spdlog::sinks::ostream_sink_mt>(lines)));
+  gpr_log(GPR_ERROR, "it went %s", "wrong");
+  spdlog::set_default_logger(before);
+  EXPECT_THAT(lines.str(), HasSubstr("gRPC: it went wrong"));
 }
 
 TEST(GrpcServerTest, AConnectionThatSaysNothingIsClosed) {

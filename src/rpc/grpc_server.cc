@@ -2,6 +2,7 @@
 
 #include <absl/synchronization/mutex.h>
 #include <fmt/format.h>
+#include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
@@ -11,6 +12,7 @@
 #include <mutex>
 #include <utility>
 
+#include "common/logging.h"
 #include "rpc/connection_acceptor.h"
 
 namespace vectron::rpc {
@@ -22,6 +24,18 @@ int ToInt(size_t value) {
 
 int ToInt(std::chrono::milliseconds value) { return static_cast<int>(value.count()); }
 
+// gRPC writes its lines to stderr by itself, in a form of its own.
+void LogForGrpc(gpr_log_func_args* line) {
+  switch (line->severity) {
+    case GPR_LOG_SEVERITY_DEBUG:
+      return VECTRON_LOG_DEBUG("gRPC: {}", line->message);
+    case GPR_LOG_SEVERITY_INFO:
+      return VECTRON_LOG_INFO("gRPC: {}", line->message);
+    case GPR_LOG_SEVERITY_ERROR:
+      return VECTRON_LOG_ERROR("gRPC: {}", line->message);
+  }
+}
+
 // For the process, before its first server is built.
 void SetUpGrpc() {
   static std::once_flag once;
@@ -29,6 +43,7 @@ void SetUpGrpc() {
     // The distribution builds abseil with its search for lock cycles, which every
     // lock that gRPC takes would pay for.
     absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
+    gpr_set_log_function(LogForGrpc);
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   });

@@ -4,8 +4,10 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 
+import grpc
 import pytest
 
 
@@ -73,6 +75,31 @@ def test_a_second_signal_ends_it_at_once(make_server):
         start = time.monotonic()
         assert server.wait_exit(10) in (0, 128 + signal.SIGTERM)
         assert time.monotonic() - start < 8
+
+
+def test_both_interfaces_drain_within_one_deadline(make_server):
+    server = make_server("--drain-seconds", "2").start()
+    ended = threading.Event()
+
+    def requests():
+        ended.wait(20)
+        yield from ()
+
+    # Neither request ever ends.
+    with socket.create_connection(("127.0.0.1", server.http_port), timeout=10) as half, \
+            grpc.insecure_channel(server.grpc_address) as channel:
+        half.sendall(b"PUT /collections/x HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                     b"Content-Length: 1000\r\n\r\n{")
+        stream = channel.stream_stream("/vectron.v1.Vectron/StoreVectors")(requests())
+        time.sleep(0.3)
+        assert stream.is_active()
+        start = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        try:
+            assert server.wait_exit(20) == 0
+            assert 1.5 < time.monotonic() - start < 3.8
+        finally:
+            ended.set()
 
 
 def test_a_second_process_is_told_who_has_the_directory(server, make_server):
