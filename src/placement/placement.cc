@@ -140,6 +140,7 @@ class Driver : public std::enable_shared_from_this<Driver> {
   std::atomic<bool> initialising_{false};
   std::atomic<bool> stopped_{false};
 
+  Mutex leadership_mutex_;  // of CheckLeader; before mutex_
   Mutex mutex_;
   Liveness liveness_ ABSL_GUARDED_BY(mutex_);
   PendingChanges pending_ ABSL_GUARDED_BY(mutex_);
@@ -220,7 +221,10 @@ void Driver::RunDuties() {
   ScheduleDuties(ready_ ? kDutyPeriod : kStartPeriod);
 }
 
+// Called by several threads: one at a time, so that a look at the group which is older
+// than another's is not taken for news (the liveness of all workers would be forgotten).
 Status Driver::CheckLeader() {
+  MutexLock in_order(leadership_mutex_);
   const StatusOr<consensus::GroupStatus> group = environment_.host->GetStatus(kPlacementGroup);
   if (!group.ok()) return group.status();
   MutexLock lock(mutex_);

@@ -29,6 +29,40 @@ CollectionConfig Config(const std::string& name, uint32_t shard_count = 2) {
 
 Deadline In(Duration delay) { return SystemClock().Now() + delay; }
 
+// Holds back an answer to the question who leads, which then is old news.
+class SlowHost : public FakeHost {
+ public:
+  using FakeHost::FakeHost;
+
+  StatusOr<consensus::GroupStatus> GetStatus(GroupId group) const override {
+    auto status = FakeHost::GetStatus(group);
+    MutexLock lock(mutex_);
+    if (!std::exchange(hold_next_, false)) return status;
+    holding_ = true;
+    changed_.NotifyAll();
+    while (holding_) changed_.Wait(mutex_);
+    return status;
+  }
+
+  // Returns once an answer that was made after the call is held back.
+  void HoldAnAnswer() {
+    MutexLock lock(mutex_);
+    hold_next_ = true;
+    while (!holding_) changed_.Wait(mutex_);
+  }
+  void LetGo() {
+    MutexLock lock(mutex_);
+    holding_ = false;
+    changed_.NotifyAll();
+  }
+
+ private:
+  mutable Mutex mutex_;
+  mutable CondVar changed_;
+  mutable bool hold_next_ ABSL_GUARDED_BY(mutex_) = false;
+  mutable bool holding_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
 // One process with a placement over a host whose disk survives it.
 class PlacementTest : public ::testing::Test {
  protected:
@@ -48,7 +82,7 @@ class PlacementTest : public ::testing::Test {
   void StartProcess() {
     ++options_.seed;
     metrics_ = std::make_unique<MetricsRegistry>();
-    host_ = std::make_unique<FakeHost>(NodeId(1), disk_);
+    host_ = std::make_unique<SlowHost>(NodeId(1), disk_);
     auto placement = Placement::Start(options_, {&SystemClock(), host_.get(), metrics_.get()});
     ASSERT_TRUE(placement.ok()) << placement.status();
     placement_ = *std::move(placement);
@@ -115,7 +149,7 @@ class PlacementTest : public ::testing::Test {
   std::shared_ptr<FakeHost::Disk> disk_ = std::make_shared<FakeHost::Disk>();
   PlacementOptions options_;
   std::unique_ptr<MetricsRegistry> metrics_;
-  std::unique_ptr<FakeHost> host_;
+  std::unique_ptr<SlowHost> host_;
   std::unique_ptr<Placement> placement_;
 };
 
@@ -383,6 +417,33 @@ TEST_F(PlacementTest, StatusShowsWorkersAndTheirReports) {
   EXPECT_EQ(status->workers[0].info.internal_address, "h:1");
 }
 
+// The duties look at the group as heartbeats do. What they saw before it had a leader
+// says nothing about the leadership in which a heartbeat came.
+TEST_F(PlacementTest, AHeartbeatIsNotForgottenOverOldNewsOfTheLeadership) {
+  ASSERT_TRUE(Register({NodeId(1), "", "h:1", {}}).ok());
+  Created(Config("a", 3));
+  host_->SetLeading(kPlacementGroup, false);
+  host_->HoldAnAnswer();  // the duties': it says that nobody leads
+  host_->SetLeading(kPlacementGroup, true);
+  std::future<void> heartbeat =
+      std::async(std::launch::async, [&] { HeartbeatAsLeader(NodeId(1)); });
+  // If it need not wait for the duties, it is done by then.
+  heartbeat.wait_for(milliseconds(100));
+  host_->LetGo();
+  heartbeat.get();
+  // What the duties do next, and more of their rounds.
+  for (int round = 0; round < 5; ++round) {
+    const auto status = SyncCall<rpc::ClusterStatus>(
+        [&](auto done) { placement_->GetStatus(In(seconds(5)), std::move(done)); });
+    ASSERT_TRUE(status.ok()) << status.status();
+    EXPECT_EQ(status->workers[0].replicas.size(), 3u);
+    Mutex mutex;
+    CondVar never;
+    MutexLock lock(mutex);
+    never.WaitFor(mutex, milliseconds(20));
+  }
+}
+
 TEST_F(PlacementTest, ADamagedCheckpointStopsTheStart) {
   ASSERT_TRUE(Register({NodeId(1), "", "", {}}).ok());
   placement_->Stop();
@@ -391,7 +452,7 @@ TEST_F(PlacementTest, ADamagedCheckpointStopsTheStart) {
   ASSERT_TRUE(content.has_value());
   content->back() ^= 1;
   ASSERT_TRUE(WriteFileAtomically(dir_ + "/catalog", *content).ok());
-  host_ = std::make_unique<FakeHost>(NodeId(1), disk_);
+  host_ = std::make_unique<SlowHost>(NodeId(1), disk_);
   const auto placement = Placement::Start(options_, {&SystemClock(), host_.get(), metrics_.get()});
   EXPECT_EQ(ReasonOf(placement.status()), Reason::kCorruption);
   EXPECT_NE(placement.status().message().find(dir_), absl::string_view::npos);
