@@ -245,6 +245,31 @@ StatusOr<std::vector<Hit>> HnswIndex::Search(std::span<const float> query,
   return Searcher(core_, *core_.options.clock, options, filter, scratch.get()).Run(query);
 }
 
+StatusOr<std::vector<std::vector<Hit>>> HnswIndex::SearchBatch(std::span<const float> queries,
+                                                               const SearchOptions& options) const {
+  const size_t dimension = core_.options.dimension;
+  if (queries.empty() || queries.size() % dimension != 0) {
+    return InvalidArgument(
+        fmt::format("{} components are no queries of {} dimensions", queries.size(), dimension));
+  }
+  if (options.k == 0) return InvalidArgument("k is 0, not at least 1");
+  for (size_t first = 0; first < queries.size(); first += dimension) {
+    const std::string name = fmt::format("query {}", first / dimension);
+    VECTRON_RETURN_IF_ERROR(core_.space.Validate(queries.subspan(first, dimension), name.c_str()));
+  }
+  ThreadScratch<SearchScratch> scratch;
+  SlotFilter filter(options, core_.live);
+  std::vector<std::vector<Hit>> results;
+  results.reserve(queries.size() / dimension);
+  for (size_t first = 0; first < queries.size(); first += dimension) {
+    VECTRON_ASSIGN_OR_RETURN(auto hits,
+                             Searcher(core_, *core_.options.clock, options, filter, scratch.get())
+                                 .Run(queries.subspan(first, dimension)));
+    results.push_back(std::move(hits));
+  }
+  return results;
+}
+
 StatusOr<float> HnswIndex::Distance(std::span<const float> query, Slot slot) const {
   VECTRON_RETURN_IF_ERROR(core_.space.Validate(query, "query"));
   const EpochManager::Guard guard = core_.epochs.Enter();

@@ -29,6 +29,8 @@ class HnswIndex final : public VectorIndex {
   bool Consolidate() override;
   StatusOr<std::vector<Hit>> Search(std::span<const float> query,
                                     const SearchOptions& options) const override;
+  StatusOr<std::vector<std::vector<Hit>>> SearchBatch(std::span<const float> queries,
+                                                      const SearchOptions& options) const override;
   StatusOr<float> Distance(std::span<const float> query, Slot slot) const override;
   StatusOr<std::vector<float>> GetVector(Slot slot) const override;
   std::unique_ptr<Watermark> Cut() override;

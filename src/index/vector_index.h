@@ -144,6 +144,18 @@ class VectorIndex {
   virtual StatusOr<std::vector<Hit>> Search(std::span<const float> query,
                                             const SearchOptions& options) const = 0;
 
+  // What Search would return for each of `queries`: one or more, side by side. What they
+  // share is set up once. An error names the query.
+  virtual StatusOr<std::vector<std::vector<Hit>>> SearchBatch(
+      std::span<const float> queries, const SearchOptions& options) const = 0;
+
+  // The nearest live vectors within `radius` (not farther, as Hit's distance goes), at
+  // most options.k of them. As exact as Search is: it searches ever deeper until
+  // it comes to vectors that are farther. INVALID_ARGUMENT also for a radius
+  // that is no number.
+  StatusOr<std::vector<Hit>> SearchWithin(std::span<const float> query, float radius,
+                                          const SearchOptions& options) const;
+
   // The exact distance between `query` and a live slot, as in Hit.
   virtual StatusOr<float> Distance(std::span<const float> query, Slot slot) const = 0;
 

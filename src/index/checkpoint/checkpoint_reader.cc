@@ -296,6 +296,8 @@ Status CheckpointReader::ReadLinks(const File& file) {
       if (payload.size() - at < bytes) return file.Damaged("fewer links than nodes");
       std::memcpy(list.data(), payload.data() + at, bytes);
       at += bytes;
+      // A list that was changed while it was dumped may go on after its end.
+      list.erase(std::find(list.begin(), list.end(), kNoSlot), list.end());
       // Some lead to slots that come later in the file: looked at when all is read.
       core_.graph.SetLinks(slot, level, list);
     }

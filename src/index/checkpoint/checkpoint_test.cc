@@ -330,6 +330,25 @@ TEST_F(Damage, ForgedContentIsRefused) {
   });
 }
 
+// A list that shrinks while it is dumped is read with its old end.
+TEST_F(Damage, LinksAfterTheEndOfAListAreDropped) {
+  const std::string forged = Forged(2, [](BlockHeader* header, char* payload) {
+    for (size_t at = 0; at + sizeof(Slot) <= header->payload_bytes; at += sizeof(Slot)) {
+      Slot link = kNoSlot;
+      std::memcpy(&link, payload + at, sizeof(link));
+      if (link != kNoSlot || at % (3 * sizeof(Slot)) == 0) continue;
+      link = 0x3fffffff;
+      std::memcpy(payload + at, &link, sizeof(link));
+    }
+  });
+  WriteFile(file_.path(), forged);
+  const auto loaded = VectorIndex::Load(options_, file_.path());
+  ASSERT_TRUE(loaded.ok());
+  PutAll(**loaded, ClusteredVectors(200, 6, 5));
+  LinkAll(**loaded);
+  EXPECT_GE(RecallAt10(**loaded, ClusteredVectors(50, 6, 3), 200), 0.95);
+}
+
 TEST_F(Damage, LinksToNowhereAreDropped) {
   const std::string forged = Forged(2, [](BlockHeader* header, char* payload) {
     Random random(1);

@@ -16,7 +16,7 @@ SlotFilter::SlotFilter(const SearchOptions& options, const SlotBitmap& live)
     : live_(live),
       slots_(options.filter_slots),
       predicate_(options.filter ? &options.filter : nullptr),
-      count_told_(options.filter_count) {
+      count_(options.filter_count) {
   if (slots_ == nullptr) return;
   const roaring_array_t& containers = slots_->high_low_container;
   if (containers.size > 0) blocks_.resize(containers.keys[containers.size - 1] + size_t{1});
@@ -38,19 +38,18 @@ void SlotFilter::SpreadOut(Block* block) {
 }
 
 uint64_t SlotFilter::EstimateCount(uint64_t slot_count, uint64_t live_count) {
-  uint64_t count = 0;
-  if (count_told_.has_value()) {
-    count = *count_told_;
-  } else if (slots_ != nullptr && predicate_ == nullptr) {
-    count = roaring_bitmap_get_cardinality(slots_);
-  } else {
+  if (!count_.has_value()) {
     const uint64_t all = slots_ != nullptr ? roaring_bitmap_get_cardinality(slots_) : live_count;
-    std::vector<Slot> passed;
-    const size_t asked = slots_ != nullptr ? SampleListed(slot_count, kEstimateSample, &passed)
-                                           : SampleLive(slot_count, kEstimateSample, &passed);
-    count = asked > 0 ? all * passed.size() / asked : 0;
+    if (predicate_ == nullptr) {
+      count_ = all;
+    } else {
+      std::vector<Slot> passed;
+      const size_t asked = slots_ != nullptr ? SampleListed(slot_count, kEstimateSample, &passed)
+                                             : SampleLive(slot_count, kEstimateSample, &passed);
+      count_ = asked > 0 ? all * passed.size() / asked : 0;
+    }
   }
-  return std::min(count, live_count);
+  return std::min(*count_, live_count);
 }
 
 void SlotFilter::Sample(uint64_t slot_count, size_t count, std::vector<Slot>* slots) {

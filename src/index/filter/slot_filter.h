@@ -42,7 +42,8 @@ class SlotFilter {
   template <typename GoOn, typename Visit>
   void ForEach(uint64_t slot_count, GoOn&& go_on, Visit&& visit) const;
 
-  // How many pass, about: what the caller said, else as it is sampled.
+  // How many pass, about: what the caller said, else as it was sampled when it was
+  // asked first.
   uint64_t EstimateCount(uint64_t slot_count, uint64_t live_count);
   // Up to `count` slots below `slot_count` that pass, from everywhere; fewer where
   // hardly any do. A place may come twice.
@@ -82,7 +83,7 @@ class SlotFilter {
   const SlotBitmap& live_;
   const roaring_bitmap_t* const slots_;
   const std::function<bool(Slot)>* const predicate_;
-  const std::optional<uint64_t> count_told_;
+  std::optional<uint64_t> count_;
   std::vector<Block> blocks_;  // by key; empty without a bitmap
   std::vector<BitsetPtr> spread_out_;
 };
