@@ -460,14 +460,14 @@ TEST_F(WorkerTest, InsertsAreRefusedWhileTooMuchIsUnlinked) {
   options_.tail_scan_max = std::chrono::microseconds(1);
   StartWith({Collection("a", {16})});
   std::vector<Point> points;
-  for (uint64_t id = 0; id < 10'000; ++id) points.push_back(MakePoint(id));
+  for (uint64_t id = 0; id < 3'000; ++id) points.push_back(MakePoint(id));
   ASSERT_TRUE(Upsert(16, points).ok());
   const Status refused = Upsert(16, {MakePoint(1)}).status();
   EXPECT_EQ(ReasonOf(refused), Reason::kOverloaded) << refused;
   EXPECT_EQ(DetailsOf(refused)[0].first, "retry_after_ms");
   // What makes the tail no longer is taken, and reads go on.
   EXPECT_TRUE(Write({RouteTo(16), {}, DeletePoints{{PointId(uint64_t{3})}}, kNoDeadline}).ok());
-  EXPECT_EQ(*Count(16), 9'999u);
+  EXPECT_EQ(*Count(16), 2'999u);
   ASSERT_TRUE(WaitUntil([&] { return Upsert(16, {MakePoint(3)}).ok(); }));
 }
 
