@@ -8,7 +8,7 @@
 namespace vectron::index {
 namespace {
 
-constexpr size_t kSampleMax = 16'384;
+constexpr uint64_t kSampleMax = 16'384;
 // Ranges of fewer vectors say little about the next ones: so few are walked on
 // their floats.
 constexpr uint64_t kLearnMin = 1024;
@@ -18,6 +18,14 @@ constexpr uint64_t kGrowth = 4;
 // Ranges are outdated when this part of the components does not fit.
 constexpr uint64_t kMisfitPart = 100;
 constexpr uint64_t kEncodedMin = 256;
+// Only what was encoded lately tells about what comes: beyond this, counts are halved.
+constexpr uint64_t kEncodedMax = 8192;
+// Codes that mislead more than this part of the operations are learnt anew at every doubling.
+constexpr double kMisledMax = 0.5;
+// Codes that hide a vector are learnt anew at once, but some data (sparse ones, say) could ask for
+// it all the time: after so many times, only when the index has grown by this part.
+constexpr uint32_t kHidingLearntMax = 64;
+constexpr uint64_t kHidingGrowthPart = 16;
 constexpr uint64_t kSlotsPerGuard = 1024;
 
 }  // namespace
@@ -36,7 +44,7 @@ bool CodeStore::Reserve(uint64_t slots) {
 }
 
 bool CodeStore::Restore(Sq8Quantizer quantizer, uint64_t sample_count, uint64_t slots) {
-  auto set = std::make_shared<CodeSet>(std::move(quantizer), sample_count);
+  auto set = std::make_shared<CodeSet>(std::move(quantizer), sample_count, slots);
   if (!set->codes.Reserve(slots)) return false;
   MutexLock lock(mutex_);
   reserved_ = slots;
@@ -64,12 +72,21 @@ bool CodeStore::IsDue(uint64_t live_count) const {
   const uint64_t encoded = set->encoded_count.load(std::memory_order_relaxed);
   const uint64_t misfits = set->misfit_count.load(std::memory_order_relaxed);
   if (encoded >= kEncodedMin && misfits * kMisfitPart > encoded * space_.dimension()) return true;
+  if (set->hides.load(std::memory_order_relaxed)) {
+    return live_count >= set->slot_count + set->slot_count / kHidingGrowthPart ||
+           hiding_learnt_.load(std::memory_order_relaxed) < kHidingLearntMax;
+  }
   // Codes that lose nothing cannot be bettered.
   if (set->quantizer.integral()) return false;
+  if (set->trust.misled_part() > kMisledMax && live_count >= set->slot_count * 2) return true;
   return set->sample_count < kSampleMax && live_count >= set->sample_count * kGrowth;
 }
 
 void CodeStore::Learn() {
+  if (const CodeSet* old = current();
+      old != nullptr && old->hides.load(std::memory_order_relaxed)) {
+    hiding_learnt_.fetch_add(1, std::memory_order_relaxed);
+  }
   std::shared_ptr<CodeSet> set;
   {
     // What the sample holds must not be overwritten meanwhile.
@@ -81,7 +98,7 @@ void CodeStore::Learn() {
             space_.metric(), space_.dimension(), sample.size(),
             [&](size_t i, float* row) { space_.Normalize(space_.Row(sample[i]), row); },
             space_.kernels()),
-        sample.size());
+        sample.size(), slot_count_.load(std::memory_order_acquire));
   }
   uint64_t slots = 0;
   {
@@ -105,11 +122,11 @@ void CodeStore::Learn() {
   DropUnused();
 }
 
-// Evenly spread over what is there; pseudo-random within each part, so that an
-// order in the data does not matter.
+// All for dot, where ranges must hold all. Else evenly spread over what is there; pseudo-random
+// within each part, so that an order in the data does not matter.
 std::vector<Slot> CodeStore::SampleSlots() const {
   const uint64_t slots = slot_count_.load(std::memory_order_acquire);
-  const uint64_t tries = std::min<uint64_t>(slots, kSampleMax);
+  const uint64_t tries = space_.metric() == Metric::kDot ? slots : std::min(slots, kSampleMax);
   std::vector<Slot> sample;
   Random random(slots);
   for (uint64_t i = 0; i < tries; ++i) {
@@ -132,10 +149,15 @@ void CodeStore::EncodeInto(CodeSet& set, Slot slot) const {
   } else {
     misfits = set.quantizer.Encode(row, set.Row(slot));
   }
-  set.encoded_count.fetch_add(1, std::memory_order_relaxed);
+  if (set.encoded_count.fetch_add(1, std::memory_order_relaxed) >= kEncodedMax) {
+    set.encoded_count.store(kEncodedMax / 2, std::memory_order_relaxed);
+    set.misfit_count.store(set.misfit_count.load(std::memory_order_relaxed) / 2,
+                           std::memory_order_relaxed);
+  }
   if (misfits == 0) return;
   set.misfit_count.fetch_add(misfits, std::memory_order_relaxed);
   set.lossless.store(false, std::memory_order_relaxed);
+  if (space_.metric() == Metric::kDot) set.hides.store(true, std::memory_order_relaxed);
 }
 
 // Whatever was visible when the generation began. What came since was encoded

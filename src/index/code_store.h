@@ -16,8 +16,8 @@ namespace vectron::index {
 // Before there are enough vectors to learn from there are no codes, and the graph is
 // walked on floats; then a linking thread learns ranges from what is there. They are learnt anew as
 // the index grows (from 4 times the vectors, until the sample is large), and when too many
-// components do not fit any more. Learning builds a second generation of codes beside the first
-// while searches and puts go on; once it is complete, new operations use it. The
+// components do not fit any more or the codes mislead. Learning builds a second generation of codes
+// beside the first while searches and puts go on; once it is complete, new operations use it. The
 // old one is kept up to date until the last operation that uses it has ended.
 // The graph stays as it is: only how exactly it is walked changes, never the
 // distances that a search returns.
@@ -72,7 +72,8 @@ class CodeStore {
   const std::atomic<uint64_t>& slot_count_;
 
   std::atomic<CodeSet*> current_{nullptr};
-  Mutex learning_;  // held by the one thread that learns
+  std::atomic<uint32_t> hiding_learnt_{0};  // times that codes hid a vector
+  Mutex learning_;                          // held by the one thread that learns
   mutable Mutex mutex_;
   std::vector<Generation> generations_ ABSL_GUARDED_BY(mutex_);
   uint64_t reserved_ ABSL_GUARDED_BY(mutex_) = 0;  // slots

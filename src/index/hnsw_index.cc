@@ -114,8 +114,8 @@ HnswIndex::HnswIndex(const IndexOptions& options)
       linker_(core_.graph, core_.live, doomed_, core_.slot_count, options.metric,
               options.ef_construction),
       consolidator_({core_.epochs, core_.graph, linker_, core_.live, doomed_,
-                     [this] { return core_.MakeScorer(); }, core_.slot_count, core_.linked_count}) {
-}
+                     [this] { return core_.MakeLinkScorer(); }, core_.slot_count,
+                     core_.linked_count}) {}
 
 HnswIndex::~HnswIndex() = default;
 
@@ -207,9 +207,9 @@ void HnswIndex::LinkOne(const Tail::Claimed& claimed, LinkScratch* scratch) {
   if (state & Graph::kDead) {
     // Nobody will ask for it.
   } else if (state & Graph::kLinked) {
-    linker_.Link(core_.MakeScorer(), claimed.slot, scratch);  // again: it is weak
+    linker_.Link(core_.MakeLinkScorer(), claimed.slot, scratch);  // again: it is weak
   } else {
-    linker_.Link(core_.MakeScorer(), claimed.slot, scratch);
+    linker_.Link(core_.MakeLinkScorer(), claimed.slot, scratch);
     core_.linked_count.fetch_add(1, std::memory_order_relaxed);
     if (!(core_.graph.AddState(claimed.slot, Graph::kLinked) & Graph::kDead)) {
       core_.pending_count.fetch_sub(1, std::memory_order_relaxed);
@@ -326,6 +326,11 @@ IndexStats HnswIndex::Stats() const {
   stats.deleted_count = consolidator_.dead_count();
   stats.pending_count = core_.pending_count.load(std::memory_order_relaxed);
   stats.slot_count = core_.SlotCount();
+  {
+    const EpochManager::Guard guard = core_.epochs.Enter();
+    const CodeSet* codes = core_.codes.current();
+    if (codes != nullptr) stats.misled_part = codes->trust.misled_part();
+  }
   stats.memory_bytes = core_.space.memory_bytes() + core_.graph.memory_bytes() +
                        core_.codes.memory_bytes() + core_.live.memory_bytes() +
                        core_.labels.memory_bytes() + doomed_.memory_bytes() +

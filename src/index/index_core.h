@@ -27,8 +27,16 @@ struct IndexCore {
         codes(space, graph, epochs, slot_count),
         tail(epochs) {}
 
-  Scorer MakeScorer() const {
-    return Scorer(space, options.quantization == Quantization::kSq8 ? codes.current() : nullptr);
+  // For a search, which measures how good the codes were and falls back to floats.
+  Scorer MakeScorer() const { return MakeScorer(0.5); }
+  // For changing the graph: what codes cannot tell apart must not be linked by them.
+  Scorer MakeLinkScorer() const { return MakeScorer(0.02); }
+  // On codes if they misled at most this part of the operations.
+  Scorer MakeScorer(double misled_max) const {
+    const CodeSet* set = options.quantization == Quantization::kSq8 ? codes.current() : nullptr;
+    const bool use = set != nullptr && !set->hides.load(std::memory_order_relaxed) &&
+                     set->trust.TryCodes(misled_max);
+    return Scorer(space, use ? set : nullptr);
   }
   uint64_t SlotCount() const { return slot_count.load(std::memory_order_acquire); }
 

@@ -15,9 +15,14 @@ constexpr size_t kBatch = 64;
 constexpr uint64_t kWeightSumMax = 66'051;
 // 127 * 255 < 2^15.
 constexpr uint32_t kWeightMax = 127;
-// Ranges reach at most so many standard deviations from the mean, so that one
-// wild value does not spoil the resolution of all others.
+// Rows with a component so many standard deviations from its mean are left outside
+// of the ranges, as long as they are few: one wild row must not spoil the resolution of all.
+// What is wild may hide behind what is wilder, hence rounds.
 constexpr double kDeviationsMax = 8;
+constexpr size_t kRoundsMax = 4;
+constexpr size_t kWildPart = 100;
+// Ranges for dot, which must hold what comes, are wider by this part on both sides.
+constexpr double kDotMargin = 0.125;
 
 bool IsByte(float x) { return x >= 0 && x <= 255 && x == std::rint(x); }
 
@@ -34,6 +39,11 @@ struct Column {
     sum += x;
     squares += x * x;
   }
+  bool IsWild(double x, double count) const {
+    const double mean = sum / count;
+    const double variance = std::max(squares / count - mean * mean, 0.0);
+    return (x - mean) * (x - mean) > kDeviationsMax * kDeviationsMax * variance;
+  }
 };
 
 float ToFloat(double x) { return static_cast<float>(std::clamp<double>(x, -FLT_MAX, FLT_MAX)); }
@@ -47,36 +57,78 @@ void* AlignedBuffer::Resize(size_t bytes) {
   return start_;
 }
 
+namespace {
+
+using SampleRow = Sq8Quantizer::SampleRow;
+
+// Of the rows with wild[i] == 0.
+std::vector<Column> Measure(size_t dimension, const std::vector<uint8_t>& wild,
+                            const SampleRow& sample) {
+  std::vector<Column> columns(dimension);
+  std::vector<float> row(dimension);
+  for (size_t i = 0; i < wild.size(); ++i) {
+    if (wild[i] != 0) continue;
+    sample(i, row.data());
+    for (size_t d = 0; d < dimension; ++d) columns[d].Add(row[d]);
+  }
+  return columns;
+}
+
+// Marks rows that lie far from the others; returns how many, none if they are too many to be
+// exceptions.
+size_t MarkWild(const std::vector<Column>& columns, size_t tame_count, std::vector<uint8_t>* wild,
+                const SampleRow& sample) {
+  std::vector<float> row(columns.size());
+  std::vector<size_t> found;
+  for (size_t i = 0; i < wild->size(); ++i) {
+    if ((*wild)[i] != 0) continue;
+    sample(i, row.data());
+    for (size_t d = 0; d < row.size(); ++d) {
+      if (!columns[d].IsWild(row[d], static_cast<double>(tame_count))) continue;
+      found.push_back(i);
+      break;
+    }
+    if (wild->size() - tame_count + found.size() > wild->size() / kWildPart) return 0;
+  }
+  for (const size_t i : found) (*wild)[i] = 1;
+  return found.size();
+}
+
+}  // namespace
+
 Sq8Quantizer Sq8Quantizer::Learn(Metric metric, size_t dimension, size_t count,
                                  const SampleRow& sample, const Kernels& kernels) {
   VECTRON_CHECK(count > 0);
-  std::vector<Column> columns(dimension);
-  std::vector<float> row(dimension);
-  bool integral = metric != Metric::kCosine;
-  for (size_t i = 0; i < count; ++i) {
-    sample(i, row.data());
-    for (size_t d = 0; d < dimension; ++d) {
-      columns[d].Add(row[d]);
-      integral = integral && IsByte(row[d]);
-    }
-  }
   std::vector<float> low(dimension, 0.0f);
   std::vector<float> range(dimension, 255.0f);
-  if (!integral) {
-    const double n = static_cast<double>(count);
-    for (size_t d = 0; d < dimension; ++d) {
-      const Column& column = columns[d];
-      const double mean = column.sum / n;
-      const double deviation = std::sqrt(std::max(column.squares / n - mean * mean, 0.0));
-      // A small sample does not know its ends.
-      const double margin = (column.most - column.least) / (2 * std::sqrt(n));
-      const double least = std::max(column.least, mean - kDeviationsMax * deviation) - margin;
-      const double most = std::min(column.most, mean + kDeviationsMax * deviation) + margin;
-      low[d] = ToFloat(least);
-      range[d] = most > least ? std::max(ToFloat(most - least), FLT_MIN) : 0.0f;
-    }
+  bool integral = metric != Metric::kCosine;
+  std::vector<float> row(dimension);
+  for (size_t i = 0; i < count && integral; ++i) {
+    sample(i, row.data());
+    integral = std::all_of(row.begin(), row.end(), IsByte);
   }
-  return Sq8Quantizer(metric, std::move(low), std::move(range), integral, kernels);
+  if (integral) return Sq8Quantizer(metric, std::move(low), std::move(range), true, kernels);
+
+  std::vector<uint8_t> wild(count, 0);
+  size_t tame_count = count;
+  std::vector<Column> columns = Measure(dimension, wild, sample);
+  for (size_t round = 0; round < kRoundsMax && metric != Metric::kDot; ++round) {
+    const size_t found = MarkWild(columns, tame_count, &wild, sample);
+    if (found == 0) break;
+    tame_count -= found;
+    columns = Measure(dimension, wild, sample);
+  }
+  // A small sample does not know its ends.
+  const double margin_part =
+      metric == Metric::kDot ? kDotMargin : 1 / (2 * std::sqrt(static_cast<double>(tame_count)));
+  for (size_t d = 0; d < dimension; ++d) {
+    const double margin = (columns[d].most - columns[d].least) * margin_part;
+    const double least = columns[d].least - margin;
+    const double most = columns[d].most + margin;
+    low[d] = ToFloat(least);
+    range[d] = most > least ? std::max(ToFloat(most - least), FLT_MIN) : 0.0f;
+  }
+  return Sq8Quantizer(metric, std::move(low), std::move(range), false, kernels);
 }
 
 Sq8Quantizer::Sq8Quantizer(Metric metric, std::vector<float> low, std::vector<float> range,
@@ -91,9 +143,10 @@ Sq8Quantizer::Sq8Quantizer(Metric metric, std::vector<float> low, std::vector<fl
       inverse_step_(low_.size()) {
   VECTRON_CHECK(low_.size() == range_.size());
   for (size_t d = 0; d < low_.size(); ++d) step_[d] = range_[d] / 255.0f;
-  if (metric_ == Metric::kL2) ChooseL2Steps();
+  if (!is_dot()) ChooseL2Steps();
+  // Where all were the same, whatever differs is outside.
   for (size_t d = 0; d < low_.size(); ++d) {
-    inverse_step_[d] = step_[d] > 0 ? ToFloat(1.0 / step_[d]) : 0.0f;
+    inverse_step_[d] = step_[d] > 0 ? ToFloat(1.0 / step_[d]) : FLT_MAX;
   }
 }
 
@@ -101,6 +154,7 @@ Sq8Quantizer::Sq8Quantizer(Metric metric, std::vector<float> low, std::vector<fl
 // root of a whole number of units that is not below it. Where one step for all
 // would cost less than one bit of precision, all get it: weights of 1 are faster.
 void Sq8Quantizer::ChooseL2Steps() {
+  const double half = metric_ == Metric::kCosine ? 0.5 : 1;  // |a - b|^2 = 2 (1 - cos(a, b))
   if (integral_) return;
   double widest = 0;
   double squares = 0;
@@ -118,9 +172,11 @@ void Sq8Quantizer::ChooseL2Steps() {
   }
   if (weight_max == 1) {
     std::fill(step_.begin(), step_.end(), ToFloat(widest));
+    scale_ = half * widest * widest;
     return;
   }
   const double unit = widest / std::sqrt(weight_max);
+  scale_ = half * unit * unit;
   weights_.assign(padded_, 0);
   for (size_t d = 0; d < step_.size(); ++d) {
     const double ratio = step_[d] / unit;
@@ -147,7 +203,7 @@ void Sq8Quantizer::Decode(const uint8_t* code, float* vector) const {
 }
 
 void Sq8Quantizer::Prepare(const float* query, Prepared* prepared) const {
-  if (metric_ != Metric::kL2) {
+  if (is_dot()) {
     PrepareDot(query, prepared);
     return;
   }
@@ -160,7 +216,7 @@ void Sq8Quantizer::Prepare(const float* query, Prepared* prepared) const {
 }
 
 void Sq8Quantizer::PrepareCode(const uint8_t* code, Prepared* prepared) const {
-  if (metric_ != Metric::kL2) {
+  if (is_dot()) {
     thread_local std::vector<float> decoded;
     decoded.resize(low_.size());
     Decode(code, decoded.data());
@@ -196,8 +252,7 @@ void Sq8Quantizer::PrepareDot(const float* query, Prepared* prepared) const {
   std::fill(values + low_.size(), values + padded_, int16_t{0});
   // Clamped such that neither the product with a sum of 31 bits nor the addition
   // can overflow.
-  const double base = metric_ == Metric::kCosine ? 1.0 : 0.0;
-  prepared->bias = static_cast<float>(std::clamp(base - offset, -1e37, 1e37));
+  prepared->bias = static_cast<float>(std::clamp(-offset, -1e37, 1e37));
   prepared->scale = static_cast<float>(-std::min(1 / scale, 1e28));
 }
 
@@ -206,7 +261,7 @@ void Sq8Quantizer::Distances(const Prepared& prepared, const std::byte* const* r
   const int16_t* query = prepared.values.As<int16_t>();
   while (count > 0) {
     const size_t batch = std::min(count, kBatch);
-    if (metric_ == Metric::kL2) {
+    if (!is_dot()) {
       uint32_t sums[kBatch];
       if (weights_.empty()) {
         kernels_->l2_codes(query, rows, batch, padded_, sums);

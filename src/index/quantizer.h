@@ -39,11 +39,13 @@ struct Prepared {
 // Scalar quantisation to 8 bits a dimension: x[d] is about low[d] + step[d] *
 // code[d], with ranges learnt from the data.
 //
-// For l2 the distance between codes is a sum of integers: step[d]^2 is a common
-// unit times a small integer weight (1 to 127; all 1 where the dimensions' scales
-// are alike), so it needs nothing stored beside the codes and is exact for
-// them. For cosine and dot each dimension has its own step, folded into the
-// query. All sums fit 32 bits by construction, for any dimension.
+// For l2, and for cosine, which orders directions as l2 does, the distance between codes is a sum
+// of integers: step[d]^2 is a common unit times a small integer weight (1 to 127; all 1 where the
+// dimensions' scales are alike), so it needs nothing stored beside the codes and is exact for them:
+// what all vectors have in common, however large, cancels out. A vector outside the ranges is
+// clipped, which moves it towards every query that is inside, never away. For dot each dimension
+// has its own step, folded into the query; there clipping could hide a vector, and ranges must hold
+// all. All sums fit 32 bits by construction, for any dimension.
 //
 // Data whose components are whole numbers in 0..255 (image descriptors, pixels)
 // gets low 0 and step 1 for l2 and dot: `integral()`, its codes lose nothing.
@@ -53,7 +55,8 @@ class Sq8Quantizer {
  public:
   // Reads row i of the sample (0 <= i < count) into `row`.
   using SampleRow = std::function<void(size_t i, float* row)>;
-  // Learns ranges from `count` >= 1 rows (normalised ones for cosine).
+  // Learns ranges from `count` >= 1 rows (normalised ones for cosine). Except for dot, a
+  // few rows far from all others are left outside.
   static Sq8Quantizer Learn(Metric metric, size_t dimension, size_t count, const SampleRow& sample,
                             const Kernels& kernels);
   // From what `low()` and `range()` said; both finite, ranges positive.
@@ -67,12 +70,13 @@ class Sq8Quantizer {
   void Decode(const uint8_t* code, float* vector) const;
 
   // `query` is normalised for cosine. Distances() then gives approximate distances
-  // in the metric's own terms for cosine and dot, and in units of the codes for
-  // l2: comparable with each other, whatever was prepared.
+  // that times scale() are in the metric's own terms.
   void Prepare(const float* query, Prepared* prepared) const;
   void PrepareCode(const uint8_t* code, Prepared* prepared) const;
   void Distances(const Prepared& prepared, const std::byte* const* rows, size_t count,
                  float* distances) const;
+
+  double scale() const { return scale_; }
 
   size_t dimension() const { return low_.size(); }
   size_t padded_bytes() const { return padded_; }
@@ -81,6 +85,7 @@ class Sq8Quantizer {
   const std::vector<float>& range() const { return range_; }
 
  private:
+  bool is_dot() const { return metric_ == Metric::kDot; }
   void ChooseL2Steps();
   void PrepareDot(const float* query, Prepared* prepared) const;
 
@@ -92,7 +97,8 @@ class Sq8Quantizer {
   std::vector<float> range_;
   std::vector<float> step_;
   std::vector<float> inverse_step_;
-  std::vector<int16_t> weights_;  // l2, padded; empty: all 1
+  std::vector<int16_t> weights_;  // not for dot; padded; empty: all 1
+  double scale_ = 1;
 };
 
 }  // namespace vectron::index

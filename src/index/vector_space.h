@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <span>
 
+#include "index/code_guard.h"
 #include "index/memory/slab_array.h"
 #include "index/quantizer.h"
 #include "index/vector_index.h"
@@ -51,19 +52,27 @@ class VectorSpace {
 
 // One generation of codes: replaced as a whole when ranges are learnt anew.
 struct CodeSet {
-  CodeSet(Sq8Quantizer learnt, uint64_t learnt_from)
-      : quantizer(std::move(learnt)), sample_count(learnt_from), codes(quantizer.padded_bytes()) {}
+  CodeSet(Sq8Quantizer learnt, uint64_t learnt_from, uint64_t learnt_at)
+      : quantizer(std::move(learnt)),
+        sample_count(learnt_from),
+        slot_count(learnt_at),
+        codes(quantizer.padded_bytes()) {}
 
   uint8_t* Row(Slot slot) const { return codes.At<uint8_t>(slot); }
 
   const Sq8Quantizer quantizer;
   const uint64_t sample_count;  // vectors that the ranges were learnt from
+  const uint64_t slot_count;    // that there were then
   SlabArray codes;
-  // Vectors encoded since, and their components that did not fit (Encode).
+  // Vectors encoded lately, and their components that did not fit (Encode).
   std::atomic<uint64_t> encoded_count{0};
   std::atomic<uint64_t> misfit_count{0};
   // No code differs from its vector. Whoever sees a vector sees what it did to this.
   std::atomic<bool> lossless{quantizer.integral()};
+  // Some code hides its vector: inner products with it may be far greater than they seem.
+  // The set is of no use until ranges are learnt anew.
+  std::atomic<bool> hides{false};
+  CodeTrust trust;
 };
 
 // How the graph measures distances: on codes where there are any, else on
@@ -81,10 +90,20 @@ class Scorer {
   const VectorSpace& space() const { return *space_; }
   bool exact() const { return codes_ == nullptr; }
   size_t row_bytes() const { return row_bytes_; }
+  // The same on floats.
+  Scorer OnFloats() const { return Scorer(*space_, nullptr); }
+  // Distances times this are in the metric's own terms.
+  double scale() const { return codes_ != nullptr ? codes_->quantizer.scale() : 1; }
+  // Whether codes proved misleading. Only where there are codes.
+  void Report(bool misled) const { codes_->trust.Report(misled); }
   // True if the distances from `query` are those of the floats, bit for bit, as
   // far as they are below kLosslessMax: whole numbers that a float holds whatever
   // the order in which they are added up. Asked after the rows were looked at.
   bool Lossless(const float* query) const;
+  // True if codes lose nothing of the vectors.
+  bool LosslessRows() const {
+    return codes_ == nullptr || codes_->lossless.load(std::memory_order_relaxed);
+  }
   static constexpr float kLosslessMax = 16'777'216.0f;  // 2^24
 
   // `query` is valid and, for cosine, need not be normalised.

@@ -3,6 +3,9 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <cmath>
+
+#include "common/random.h"
 
 namespace vectron::index {
 namespace {
@@ -21,6 +24,7 @@ Linker::Linker(Graph& graph, const SlotBitmap& live, const SlotBitmap& doomed,
       live_(live),
       doomed_(doomed),
       slot_count_(slot_count),
+      metric_(metric),
       alpha_(AlphaOf(metric)),
       ef_construction_(ef_construction) {}
 
@@ -47,7 +51,13 @@ bool Linker::TryLink(const Scorer& scorer, Slot slot, int level, Graph::Entry en
                      LinkScratch* scratch) {
   // Loaded after the entry, which is thus below.
   const Walker walker(graph_, scorer, slot_count_.load(std::memory_order_acquire));
-  FindNeighbours(walker, scorer, slot, level, entry, scratch);
+  if (!FindNeighbours(walker, scorer, slot, level, entry, scratch)) {
+    const Scorer floats = scorer.OnFloats();
+    floats.PrepareSlot(slot, &scratch->node);
+    const bool linked = TryLink(floats, slot, level, entry, scratch);
+    if (!linked) scorer.PrepareSlot(slot, &scratch->node);  // for the next attempt
+    return linked;
+  }
   if (scratch->lists[0].empty()) return false;
   // All own lists before the first link to the node, and those from the bottom up:
   // whoever comes upon it on a layer finds a way on.
@@ -92,12 +102,13 @@ void Linker::FindCandidates(const Walker& walker, Candidate start, Slot slot, in
 }
 
 // Fills scratch->lists for the layers that both the node and the entry are on.
-void Linker::FindNeighbours(const Walker& walker, const Scorer& scorer, Slot slot, int level,
+bool Linker::FindNeighbours(const Walker& walker, const Scorer& scorer, Slot slot, int level,
                             Graph::Entry entry, LinkScratch* scratch) {
   Candidate start = walker.Descend(scratch->node, entry, level, &scratch->walk);
   std::vector<Candidate>& candidates = scratch->candidates;
   for (int l = std::min(level, entry.level); l >= 0; --l) {
     FindCandidates(walker, start, slot, l, scratch);
+    if (l == 0 && Misleads(scorer, slot, scratch)) return false;
     PreferLive(&candidates);
     if (candidates.empty() && !doomed_.Test(entry.slot)) {
       candidates.push_back({walker.Distance(scratch->node, entry.slot), entry.slot});
@@ -106,6 +117,7 @@ void Linker::FindNeighbours(const Walker& walker, const Scorer& scorer, Slot slo
     Select(scorer, graph_.m(), scratch);
     scratch->lists[static_cast<size_t>(l)] = scratch->selected;
   }
+  return true;
 }
 
 void Linker::AddLink(const Scorer& scorer, Slot from, int level, Slot to, LinkScratch* scratch) {
@@ -222,6 +234,63 @@ void Linker::PreferLive(std::vector<Candidate>* candidates) const {
   if (live_count >= graph_.m()) candidates->erase(first_dead, candidates->end());
 }
 
+// What noise is measured by when lists are chosen: for distances their size, as their ratios
+// decide; for inner products, which have no zero, how they differ.
+double Linker::Unit(const float* exact, size_t count) const {
+  double sum = 0;
+  for (size_t i = 0; i < count; ++i) sum += exact[i];
+  const double mean = sum / static_cast<double>(count);
+  if (metric_ != Metric::kDot) return mean;
+  double differences = 0;
+  for (size_t i = 0; i < count; ++i) differences += std::abs(exact[i] - mean);
+  return differences / static_cast<double>(count);
+}
+
+// Compares the nearest of scratch->candidates, found for `slot`, with their exact distances.
+bool Linker::Misleads(const Scorer& scorer, Slot slot, LinkScratch* scratch) const {
+  constexpr size_t kCompared = 16;
+  constexpr double kLossMax = 0.02;
+  constexpr double kNoiseMax = 0.25;
+  if (scorer.exact() || scorer.LosslessRows()) return false;
+  const std::vector<Candidate>& candidates = scratch->candidates;
+  const size_t count = std::min(candidates.size(), kCompared);
+  if (count == 0) return false;
+  const Scorer floats = scorer.OnFloats();
+  std::array<const std::byte*, kCompared> rows;
+  std::array<float, kCompared> coded;
+  std::array<float, kCompared> exact;
+  for (size_t i = 0; i < count; ++i) {
+    rows[i] = floats.Row(candidates[i].slot);
+    floats.Prefetch(rows[i]);
+    coded[i] = candidates[i].distance;
+  }
+  floats.PrepareSlot(slot, &scratch->origin);
+  floats.Distances(scratch->origin, rows.data(), count, exact.data());
+  const CodeNoise noise(exact.data(), coded.data(), count, scorer.scale());
+  bool misled = noise.Loss(exact.data(), count, scratch->walk.pool.bound()) > kLossMax;
+  misled = misled || noise.deviation() > kNoiseMax * Unit(exact.data(), count);
+  scorer.Report(misled);
+  return misled;
+}
+
+// Vectors equal to the node's come first, all at distance 0, and none of them is nearer to
+// another than to the node: a node of a large clump would link to nothing else, and no walk
+// left the clump or found into it. So some random ones are kept, the others dropped.
+void Linker::ThinTwins(const Scorer& scorer, size_t twins_max,
+                       std::vector<Candidate>* candidates) const {
+  if (metric_ == Metric::kDot) return;
+  const float twin_max = metric_ == Metric::kCosine && scorer.exact() ? 1e-6f : 0.0f;
+  size_t count = 0;
+  while (count < candidates->size() && (*candidates)[count].distance <= twin_max) ++count;
+  if (count <= twins_max) return;
+  Random random(candidates->front().slot * uint64_t{0x9e3779b9} + candidates->back().slot);
+  for (size_t i = 0; i < twins_max; ++i) {
+    std::swap((*candidates)[i], (*candidates)[i + random.Below(count - i)]);
+  }
+  candidates->erase(candidates->begin() + static_cast<ptrdiff_t>(twins_max),
+                    candidates->begin() + static_cast<ptrdiff_t>(count));
+}
+
 // Up to `count_max` of scratch->candidates into scratch->selected; earlier ones go first.
 void Linker::Select(const Scorer& scorer, size_t count_max, LinkScratch* scratch) const {
   constexpr size_t kBatch = 8;
@@ -229,6 +298,7 @@ void Linker::Select(const Scorer& scorer, size_t count_max, LinkScratch* scratch
   std::vector<const std::byte*>& rows = scratch->rows;
   selected.clear();
   rows.clear();
+  ThinTwins(scorer, count_max / 2, &scratch->candidates);
   float distances[kBatch];
   for (const Candidate& candidate : scratch->candidates) {
     if (selected.size() == count_max) break;

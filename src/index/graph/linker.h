@@ -53,19 +53,24 @@ class Linker {
                LinkScratch* scratch);
   void FindCandidates(const Walker& walker, Candidate start, Slot slot, int level,
                       LinkScratch* scratch);
-  void FindNeighbours(const Walker& walker, const Scorer& scorer, Slot slot, int level,
+  // False: the scorer cannot tell what is near from what is not.
+  bool FindNeighbours(const Walker& walker, const Scorer& scorer, Slot slot, int level,
                       Graph::Entry entry, LinkScratch* scratch);
   void AddLink(const Scorer& scorer, Slot from, int level, Slot to, LinkScratch* scratch);
   bool RepairLevel(const Scorer& scorer, Slot slot, int level, LinkScratch* scratch);
   void LinkAnywhere(const Scorer& scorer, Slot slot, LinkScratch* scratch);
   void Measure(const Scorer& scorer, Slot origin, LinkScratch* scratch);
   void PreferLive(std::vector<Candidate>* candidates) const;
+  bool Misleads(const Scorer& scorer, Slot slot, LinkScratch* scratch) const;
+  double Unit(const float* exact, size_t count) const;
+  void ThinTwins(const Scorer& scorer, size_t twins_max, std::vector<Candidate>* candidates) const;
   void Select(const Scorer& scorer, size_t count_max, LinkScratch* scratch) const;
 
   Graph& graph_;
   const SlotBitmap& live_;
   const SlotBitmap& doomed_;
   const std::atomic<uint64_t>& slot_count_;
+  const Metric metric_;
   const float alpha_;  // on the distances as they are: squared for l2
   const uint32_t ef_construction_;
 };

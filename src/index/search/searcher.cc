@@ -17,6 +17,8 @@ constexpr size_t kCollectBeamFactor = 4;
 // Where fewer than a quarter pass, matches that are all far from the query are sought
 // with a wider beam.
 constexpr uint64_t kFarRarity = 4;
+// The beam on codes is wider than k by what is reranked, at the most by this.
+constexpr size_t kRerankBeamMore = 16;
 
 struct ScanBatch {
   size_t count = 0;
@@ -39,13 +41,24 @@ StatusOr<std::vector<Hit>> Searcher::Run(std::span<const float> query) {
     if (!ScanAll(scorer, scratch_.exact_query) || !ScanTail(scorer, scratch_.exact_query, end)) {
       return GivenUp();
     }
-    return BestHits(scorer);
+    std::vector<Hit> hits;
+    BestHits(scorer, &hits);
+    return hits;
   }
   const Tail::Cursor head = core_.tail.Head();
-  const Scorer scorer = core_.MakeScorer();
-  scorer.Prepare(query.data(), &scratch_.query);
-  if (!SearchGraph(scorer) || !ScanTail(scorer, scratch_.query, head)) return GivenUp();
-  return BestHits(scorer);
+  Scorer scorer = core_.MakeScorer();
+  for (;;) {
+    scorer.Prepare(query.data(), &scratch_.query);
+    ef_min_ = scorer.exact() || scorer.Lossless(scratch_.exact_query.values.As<float>())
+                  ? options_.k
+                  : std::min<size_t>(RerankCount(), options_.k + kRerankBeamMore);
+    refused_from_ = std::numeric_limits<float>::infinity();
+    if (!SearchGraph(scorer) || !ScanTail(scorer, scratch_.query, head)) return GivenUp();
+    std::vector<Hit> hits;
+    if (BestHits(scorer, &hits)) return hits;
+    scorer = scorer.OnFloats();
+    scratch_.found.Reset(FoundMax());
+  }
 }
 
 Status Searcher::GivenUp() const {
@@ -80,6 +93,7 @@ bool Searcher::SearchGraph(const Scorer& scorer) {
   if (scratch_.found.size() >= std::min<uint64_t>(options_.k, LiveInGraph())) return true;
   // A part of the graph that cannot be reached.
   scratch_.found.Reset(FoundMax());
+  refused_from_ = std::numeric_limits<float>::infinity();
   return ScanAll(scorer, scratch_.query);
 }
 
@@ -102,6 +116,7 @@ bool Searcher::SearchFiltered(const Walker& walker, const Scorer& scorer, Graph:
     // Fewer matches than it seemed, or not reached.
   }
   scratch_.found.Reset(std::min(FoundMax(), RerankCount()));
+  refused_from_ = std::numeric_limits<float>::infinity();
   return ScanAll(scorer, scratch_.query);
 }
 
@@ -114,6 +129,7 @@ bool Searcher::WalkFiltered(const Scorer& scorer, Candidate start, FilterPlan pl
     const uint64_t rarity = slot_count / std::max<uint64_t>(matches, 1) + 1;
     const uint64_t beam_max = std::min(ef() * rarity * kCollectBeamFactor, slot_count + 1);
     const WalkEnd end = walk.Collect(scratch_.query, start, beam_max, &found);
+    refused_from_ = scratch_.walk.pool.bound();
     if (end != WalkEnd::kSparse) return end == WalkEnd::kFinished;
     // Whatever passes lies elsewhere.
     found.Reset(FoundMax());
@@ -123,6 +139,7 @@ bool Searcher::WalkFiltered(const Scorer& scorer, Candidate start, FilterPlan pl
   const WalkEnd end = walk.TwoHop(scratch_.query, start.slot, beam, beam_far);
   if (end == WalkEnd::kGivenUp) return false;
   CandidatePool& pool = scratch_.walk.pool;
+  refused_from_ = pool.bound();
   pool.Filter([&](Slot slot) { return core_.live.Test(slot); });
   for (size_t i = 0; i < pool.size(); ++i) found.Insert(pool[i].distance, pool[i].slot);
   return true;
@@ -141,6 +158,7 @@ bool Searcher::WalkUnfiltered(const Walker& walker, Candidate start) {
   for (int attempt = 0; attempt < 2; ++attempt) {
     if (!walker.Walk(scratch_.query, start, 0, beam, limit_, &scratch_.walk)) return false;
     const bool exhausted = !pool.full();
+    refused_from_ = pool.bound();
     if (dead > 0) pool.Filter([&](Slot slot) { return core_.live.Test(slot); });
     if (exhausted || pool.size() >= options_.k) break;
     beam = std::min<size_t>(beam * 8, beam_max);
@@ -206,35 +224,76 @@ bool Searcher::Scan(const Scorer& scorer, const Prepared& query, ForEachSlot&& f
 }
 
 // The best of scratch_.found with their exact distances.
-std::vector<Hit> Searcher::BestHits(const Scorer& scorer) {
+bool Searcher::BestHits(const Scorer& scorer, std::vector<Hit>* hits) {
   const CandidatePool& found = scratch_.found;
-  std::vector<Hit> hits(std::min<size_t>(found.size(), RerankCount()));
-  for (size_t i = 0; i < hits.size(); ++i) {
-    hits[i] = {found[i].slot, found[i].distance, core_.labels[found[i].slot]};
+  hits->resize(std::min<size_t>(found.size(), RerankCount()));
+  for (size_t i = 0; i < hits->size(); ++i) {
+    (*hits)[i] = {found[i].slot, found[i].distance, core_.labels[found[i].slot]};
   }
   const bool exact =
-      scorer.exact() || (!hits.empty() && hits.back().distance < Scorer::kLosslessMax &&
+      scorer.exact() || (!hits->empty() && hits->back().distance < Scorer::kLosslessMax &&
                          scorer.Lossless(scratch_.exact_query.values.As<float>()));
-  if (!exact) MeasureExactly(&hits);
-  std::sort(hits.begin(), hits.end(), [](const Hit& a, const Hit& b) {
+  if (!exact && !MeasureBest(scorer, hits)) return false;
+  std::sort(hits->begin(), hits->end(), [](const Hit& a, const Hit& b) {
     return a.distance != b.distance ? a.distance < b.distance : a.slot < b.slot;
   });
-  hits.erase(std::unique(hits.begin(), hits.end()), hits.end());
-  if (hits.size() > options_.k) hits.resize(options_.k);
-  return hits;
+  hits->erase(std::unique(hits->begin(), hits->end()), hits->end());
+  if (hits->size() > options_.k) hits->resize(options_.k);
+  return true;
 }
 
-void Searcher::MeasureExactly(std::vector<Hit>* hits) {
-  scratch_.rows.resize(hits->size());
-  scratch_.distances.resize(hits->size());
+// Measures `hits`, the first of scratch_.found, exactly, and as many more as the noise asks for.
+// False if that is more than there are.
+bool Searcher::MeasureBest(const Scorer& scorer, std::vector<Hit>* hits) {
+  // The part of the k nearest that may be missing because of codes.
+  constexpr double kLossMax = 0.01;
+  // So many deviations behind the k-th, noise has moved hardly anything.
+  constexpr double kDeviations = 3;
+  const CandidatePool& found = scratch_.found;
+  std::vector<float>& nearest = scratch_.distances;
+  std::vector<float>& coded = scratch_.coded;
+  coded.clear();
+  for (;;) {
+    const size_t first = coded.size();
+    for (size_t i = first; i < hits->size(); ++i) coded.push_back((*hits)[i].distance);
+    MeasureExactly(first, hits);
+    nearest.clear();
+    for (const Hit& hit : *hits) nearest.push_back(hit.distance);
+    const CodeNoise noise(nearest.data(), coded.data(), coded.size(), scorer.scale());
+    const size_t count = std::min<size_t>(options_.k, nearest.size());
+    if (count == 0) return true;
+    std::nth_element(nearest.begin(), nearest.begin() + static_cast<ptrdiff_t>(count - 1),
+                     nearest.end());
+    if (hits->size() == found.size()) {
+      const float bound = std::min(found.bound(), refused_from_);
+      const bool misled = noise.Loss(nearest.data(), count, bound) > kLossMax;
+      scorer.Report(misled);
+      return !misled;
+    }
+    const double next = noise.Exact(found[hits->size()].distance);
+    if (next - kDeviations * noise.deviation() > nearest[count - 1]) {
+      scorer.Report(false);
+      return true;
+    }
+    for (size_t more = hits->size() / 2 + 1; more > 0 && hits->size() < found.size(); --more) {
+      const Candidate& candidate = found[hits->size()];
+      hits->push_back({candidate.slot, candidate.distance, core_.labels[candidate.slot]});
+    }
+  }
+}
+
+void Searcher::MeasureExactly(size_t first, std::vector<Hit>* hits) {
+  const size_t count = hits->size() - first;
+  scratch_.rows.resize(count);
+  scratch_.distances.resize(count);
   const size_t row_bytes = core_.space.dimension() * sizeof(float);
-  for (size_t i = 0; i < hits->size(); ++i) {
-    scratch_.rows[i] = reinterpret_cast<const std::byte*>(core_.space.Row((*hits)[i].slot));
+  for (size_t i = 0; i < count; ++i) {
+    scratch_.rows[i] = reinterpret_cast<const std::byte*>(core_.space.Row((*hits)[first + i].slot));
     for (size_t b = 0; b < row_bytes; b += 64) __builtin_prefetch(scratch_.rows[i] + b);
   }
-  core_.space.Distances(scratch_.exact_query, scratch_.rows.data(), hits->size(),
+  core_.space.Distances(scratch_.exact_query, scratch_.rows.data(), count,
                         scratch_.distances.data());
-  for (size_t i = 0; i < hits->size(); ++i) (*hits)[i].distance = scratch_.distances[i];
+  for (size_t i = 0; i < count; ++i) (*hits)[first + i].distance = scratch_.distances[i];
 }
 
 }  // namespace vectron::index

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -18,9 +19,14 @@ struct SearchScratch {
   Prepared exact_query;  // for exact ones
   std::vector<const std::byte*> rows;
   std::vector<float> distances;
+  std::vector<float> coded;
 };
 
 // One search. A view of the index; thread-safe as a whole, one object a search.
+//
+// On codes it measures, as it reranks, how far they are from the exact distances.
+// It reranks until noise cannot have put one of the k nearest behind what was measured,
+// and where it may have put them outside of the beam, it starts again on floats.
 //
 // Why a search that runs beside a replacement (Put of the new vector, then Delete
 // of the old one) never misses both: the place of the tail's head is taken
@@ -58,18 +64,23 @@ class Searcher {
 
   // Why limit_ passed.
   Status GivenUp() const;
-  size_t ef() const { return std::max(options_.ef, options_.k); }
+  size_t ef() const { return std::max<size_t>(options_.ef, ef_min_); }
   size_t FoundMax() const;
   size_t RerankCount() const;
   uint64_t LiveInGraph() const;
-  std::vector<Hit> BestHits(const Scorer& scorer);
-  void MeasureExactly(std::vector<Hit>* hits);
+  // False: the codes could not tell the best from others, `hits` are not to be used.
+  bool BestHits(const Scorer& scorer, std::vector<Hit>* hits);
+  bool MeasureBest(const Scorer& scorer, std::vector<Hit>* hits);
+  void MeasureExactly(size_t first, std::vector<Hit>* hits);
 
   const IndexCore& core_;
   const WalkLimit limit_;
   const SearchOptions& options_;
   SlotFilter& filter_;
   SearchScratch& scratch_;
+  size_t ef_min_ = 0;  // what must be told apart exactly must be in the beam
+  // Approximate distance from which on the walk refused what it met.
+  float refused_from_ = std::numeric_limits<float>::infinity();
 };
 
 }  // namespace vectron::index
