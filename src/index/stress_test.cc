@@ -127,6 +127,14 @@ TEST_P(Stress, EverythingAtOnce) {
   });
 
   std::vector<Slot> slots(kPoints, kNoSlot);
+  const auto cut = [&] {
+    if (watermark != nullptr) return;
+    watermark = index->Cut();
+    at_cut.clear();
+    for (const Slot live : slots) {
+      if (live != kNoSlot) at_cut[live] = index->Label(live);
+    }
+  };
   uint64_t version = 0;
   Random random(9);
   for (int i = 0; i < 3000 * kScale; ++i) {
@@ -137,15 +145,14 @@ TEST_P(Stress, EverythingAtOnce) {
     if (slots[point] != kNoSlot) index->Delete(slots[point]);
     slots[point] = *slot;
     if (i % 100 == 0 && watermark_mutex.TryLock()) {
-      if (watermark == nullptr) {
-        watermark = index->Cut();
-        at_cut.clear();
-        for (const Slot live : slots) {
-          if (live != kNoSlot) at_cut[live] = index->Label(live);
-        }
-      }
+      cut();
       watermark_mutex.Unlock();
     }
+  }
+  {
+    // The lock may have been taken at every single try.
+    MutexLock lock(watermark_mutex);
+    cut();
   }
   while (checkpoints.load() == 0) {
   }
