@@ -15,6 +15,10 @@ namespace {
 
 // Slots are reserved some at a time, to take the locks of the parts seldom.
 constexpr uint64_t kSlotsAtOnce = 64;
+// From this part of dead nodes on (a ninth), linking waits for repairing: one step
+// for so many links.
+constexpr uint64_t kDeadPartMax = 9;
+constexpr size_t kLinksPerStep = 16;
 
 // Scratch memory of the calling thread, kept for its next call. A call within a
 // call (a filter that searches another index) gets its own.
@@ -198,6 +202,14 @@ size_t HnswIndex::LinkPending(size_t count_max) {
     ++count;
   }
   core_.epochs.Collect();
+  // While vectors come faster than they are linked, nobody would come to repair: the
+  // dead would pile up, and with them the memory.
+  const uint64_t linked_count = core_.linked_count.load(std::memory_order_relaxed);
+  if (consolidator_.dead_count() * kDeadPartMax > linked_count) {
+    const size_t steps = count / kLinksPerStep + 1;
+    for (size_t i = 0; i < steps && Consolidate(); ++i) {
+    }
+  }
   return count;
 }
 

@@ -412,6 +412,26 @@ TEST(Index, DeletedVectorsAreNotFound) {
   EXPECT_EQ(live, 1000u);
 }
 
+// Whoever links without a pause also keeps the dead from piling up.
+TEST(Index, ReplacingAtFullSpeedDoesNotUseMoreAndMoreSlots) {
+  const auto index = MakeIndex(OptionsOf(8));
+  const Vectors vectors = ClusteredVectors(2000, 8, 1);
+  auto slots = PutAll(*index, vectors);
+  LinkAll(*index);
+  for (int round = 0; round < 5; ++round) {
+    for (size_t i = 0; i < vectors.size(); ++i) {
+      const auto slot = index->Put(vectors[i], i);
+      ASSERT_TRUE(slot.ok());
+      index->Delete(slots[i]);
+      slots[i] = *slot;
+      if (i % 64 == 0) index->LinkPending(64);
+    }
+  }
+  LinkAll(*index);
+  EXPECT_LE(index->Stats().slot_count, 2600u);
+  EXPECT_GE(RecallAt10(*index, ClusteredVectors(50, 8, 2), 128), 0.97);
+}
+
 TEST(Index, EverythingDeletedLeavesAnEmptyIndexThatWorks) {
   const auto index = MakeIndex(OptionsOf(16));
   for (int round = 0; round < 3; ++round) {
