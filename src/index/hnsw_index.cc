@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <utility>
 
@@ -99,6 +100,18 @@ class HnswIndex::Cutting final : public VectorIndex::Watermark {
   const uint64_t sequence_;
   const CheckpointCut cut_;
 };
+
+float ScoreOf(Metric metric, float distance) {
+  switch (metric) {
+    case Metric::kL2:
+      return std::sqrt(std::max(distance, 0.0f));
+    case Metric::kCosine:
+      return 1.0f - distance;
+    case Metric::kDot:
+      return -distance;
+  }
+  return distance;
+}
 
 StatusOr<std::unique_ptr<VectorIndex>> VectorIndex::Create(const IndexOptions& options) {
   VECTRON_RETURN_IF_ERROR(ValidateOptions(options));
@@ -291,6 +304,18 @@ StatusOr<float> HnswIndex::Distance(std::span<const float> query, Slot slot) con
   ThreadScratch<SearchScratch> scratch;
   core_.space.Prepare(query.data(), &scratch.get()->exact_query);
   const auto* row = reinterpret_cast<const std::byte*>(core_.space.Row(slot));
+  float distance = 0;
+  core_.space.Distances(scratch.get()->exact_query, &row, 1, &distance);
+  return distance;
+}
+
+StatusOr<float> HnswIndex::Distance(std::span<const float> query,
+                                    std::span<const float> vector) const {
+  VECTRON_RETURN_IF_ERROR(core_.space.Validate(query, "query"));
+  VECTRON_RETURN_IF_ERROR(core_.space.Validate(vector, "vector"));
+  ThreadScratch<SearchScratch> scratch;
+  core_.space.Prepare(query.data(), &scratch.get()->exact_query);
+  const auto* row = reinterpret_cast<const std::byte*>(vector.data());
   float distance = 0;
   core_.space.Distances(scratch.get()->exact_query, &row, 1, &distance);
   return distance;

@@ -32,6 +32,8 @@ class HnswIndex final : public VectorIndex {
   StatusOr<std::vector<std::vector<Hit>>> SearchBatch(std::span<const float> queries,
                                                       const SearchOptions& options) const override;
   StatusOr<float> Distance(std::span<const float> query, Slot slot) const override;
+  StatusOr<float> Distance(std::span<const float> query,
+                           std::span<const float> vector) const override;
   StatusOr<std::vector<float>> GetVector(Slot slot) const override;
   std::unique_ptr<Watermark> Cut() override;
   Status WriteCheckpoint(const Watermark& watermark, const std::string& path,

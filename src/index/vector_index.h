@@ -37,6 +37,10 @@ inline constexpr uint32_t kMMin = 2;
 inline constexpr uint32_t kMMax = 256;
 inline constexpr uint32_t kEfConstructionMax = 10'000;
 
+// What users see of a Hit's distance. Never rises with it; distances that differ
+// may give the same score.
+float ScoreOf(Metric metric, float distance);
+
 struct Hit {
   Slot slot = kNoSlot;
   // Smaller is nearer, whatever the metric: l2: squared distance; cosine:
@@ -78,6 +82,11 @@ struct SearchOptions {
   // How many live slots pass, about, where the caller knows. (Else it is sampled.)
   std::optional<uint64_t> filter_count;
   FilterPlan filter_plan = FilterPlan::kAuto;  // others: to measure or test them
+  // The order of labels among hits of one score, also of those at the cut: of more
+  // than fit into k, the first by this order are the result. Where the graph is
+  // walked and holds very many equals (kTieScanMax), some may be missed as any
+  // neighbour may. Empty: by slot, whichever were met.
+  std::function<bool(uint64_t, uint64_t)> label_less;
 };
 
 struct IndexStats {
@@ -141,7 +150,7 @@ class VectorIndex {
   // frees slots whose links are repaired. True if there was something to do.
   virtual bool Consolidate() = 0;
 
-  // The up to k nearest live vectors, nearest first, ties by slot; fewer when the
+  // The up to k nearest live vectors, nearest first, ties by slot or `label_less`; fewer when the
   // index holds (or the filter passes) fewer. INVALID_ARGUMENT for a query that
   // does not fit, DEADLINE_EXCEEDED, CANCELLED.
   virtual StatusOr<std::vector<Hit>> Search(std::span<const float> query,
@@ -161,6 +170,9 @@ class VectorIndex {
 
   // The exact distance between `query` and a live slot, as in Hit.
   virtual StatusOr<float> Distance(std::span<const float> query, Slot slot) const = 0;
+  // The same for a vector that the index may have or not.
+  virtual StatusOr<float> Distance(std::span<const float> query,
+                                   std::span<const float> vector) const = 0;
 
   // The floats that were put, bit for bit. NOT_FOUND unless live.
   virtual StatusOr<std::vector<float>> GetVector(Slot slot) const = 0;

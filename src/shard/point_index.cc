@@ -40,15 +40,6 @@ const NamedVector* FindVector(std::span<const NamedVector> vectors, std::string_
   return nullptr;
 }
 
-// Orders equals, which come ordered by slot, by id.
-void OrderTiesById(std::vector<PointIndex::Neighbour>* neighbours) {
-  const auto same = [](const auto& a, const auto& b) { return a.distance == b.distance; };
-  if (std::adjacent_find(neighbours->begin(), neighbours->end(), same) == neighbours->end()) return;
-  std::sort(neighbours->begin(), neighbours->end(), [](const auto& a, const auto& b) {
-    return a.distance != b.distance ? a.distance < b.distance : a.id < b.id;
-  });
-}
-
 // A point that was replaced while the search ran may be there twice, by its old
 // vector and its new one. Keeps the nearer.
 bool DropRepeated(std::vector<index::Hit>* hits) {
@@ -277,25 +268,39 @@ PointIndex::CutPtr PointIndex::MakeCut() {
   return cut;
 }
 
+// The order of PointId: numbers, then strings; large numbers and strings have keys.
+bool PointIndex::LabelLess(uint64_t a, uint64_t b) const {
+  if (KeyPool::IsPooledLabel(a) && KeyPool::IsPooledLabel(b)) return pool_.Key(a) < pool_.Key(b);
+  return a < b;
+}
+
 StatusOr<std::vector<PointIndex::Neighbour>> PointIndex::Search(
-    size_t number, std::span<const float> query, const index::SearchOptions& options) const {
+    size_t number, std::span<const float> query, index::SearchOptions options) const {
   const VectorIndex& index = *fields_[number].index;
+  options.label_less = [this](uint64_t a, uint64_t b) { return LabelLess(a, b); };
   VECTRON_ASSIGN_OR_RETURN(std::vector<index::Hit> hits, index.Search(query, options));
   if (HasRepeated(hits)) {
     // Rare: looks for more, so that enough are left.
-    index::SearchOptions wider = options;
-    wider.k = options.k * 2;
-    VECTRON_ASSIGN_OR_RETURN(hits, index.Search(query, wider));
+    const uint32_t k = options.k;
+    options.k = k * 2;
+    VECTRON_ASSIGN_OR_RETURN(hits, index.Search(query, options));
     DropRepeated(&hits);
-    if (hits.size() > options.k) hits.resize(options.k);
+    if (hits.size() > k) hits.resize(k);
   }
   std::vector<Neighbour> neighbours;
   neighbours.reserve(hits.size());
   for (const index::Hit& hit : hits) {
-    neighbours.push_back({pool_.Resolve(hit.label), hit.distance});
+    neighbours.push_back(
+        {pool_.Resolve(hit.label), index::ScoreOf(index.options().metric, hit.distance)});
   }
-  OrderTiesById(&neighbours);
   return neighbours;
+}
+
+StatusOr<float> PointIndex::Score(size_t number, std::span<const float> query,
+                                  std::span<const float> vector) const {
+  const VectorIndex& index = *fields_[number].index;
+  VECTRON_ASSIGN_OR_RETURN(const float distance, index.Distance(query, vector));
+  return index::ScoreOf(index.options().metric, distance);
 }
 
 bool PointIndex::DoWork(size_t count_max) {

@@ -26,7 +26,7 @@ class PointIndex {
  public:
   struct Neighbour {
     PointId id;
-    float distance = 0;  // index::Hit's
+    float score = 0;  // index::ScoreOf
   };
 
   // What a checkpoint writes: the index at one moment. Ends the pool's freeze, on any
@@ -66,9 +66,12 @@ class PointIndex {
 
   // --- any thread ---
 
-  // The nearest points, nearest first, ties by id; each once.
+  // The nearest points, best first, ties by id; each once.
   StatusOr<std::vector<Neighbour>> Search(size_t number, std::span<const float> query,
-                                          const index::SearchOptions& options) const;
+                                          index::SearchOptions options) const;
+  // What a point with this vector would have there.
+  StatusOr<float> Score(size_t number, std::span<const float> query,
+                        std::span<const float> vector) const;
   // Links and repairs; false when there was nothing to do.
   bool DoWork(size_t count_max);
   index::IndexStats Stats(size_t number) const { return fields_[number].index->Stats(); }
@@ -85,6 +88,7 @@ class PointIndex {
   PointIndex(const Schema& schema, ReaderGate* gate) : schema_(schema), gate_(gate) {}
 
   index::Slot FindSlot(const Field& field, const PointId& id, uint32_t hash) const;
+  bool LabelLess(uint64_t a, uint64_t b) const;
   bool IsLabelOf(uint64_t label, const PointId& id) const;
   // The label of the id, new if no index has it.
   StatusOr<uint64_t> LabelFor(const PointId& id, uint32_t hash);

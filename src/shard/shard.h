@@ -218,10 +218,16 @@ class Shard : public consensus::StateMachine {
   // Runs `task` on the background pool unless one of ours is queued or runs.
   void StartBackground(std::function<void()> task);
 
-  // The winners of a search with what `select` asks for; false if one of them is
-  // gone.
-  StatusOr<bool> FillRecords(const State& state, const Select& select, const ReadLimits& limits,
+  // The winners of a search, which saw all up to `seen`, with what `select` asks for.
+  // Score, vectors and payload of one are of one version; what was written since is
+  // measured again. False if one of them is gone or further away.
+  StatusOr<bool> FillRecords(const State& state, const SearchQuery& query, LogIndex seen,
+                             const Select& select, const ReadLimits& limits,
                              std::vector<ScoredRecord>* results) const;
+  // Of a stored point; nothing if it lacks the vector.
+  StatusOr<std::optional<float>> ScoreNow(const State& state, const SearchQuery& query,
+                                          std::string_view key, std::string_view record,
+                                          const storage::Snapshot& snapshot) const;
   uint64_t TailCountMax(const VectorConfig& config) const;
 
   const ShardOptions options_;

@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <tuple>
 
 #include "common/thread.h"
 #include "shard/testing/shard_fixture.h"
@@ -73,6 +75,50 @@ TEST_F(ShardConcurrencyTest, SearchesNeverMissAPointThatIsReplacedMeanwhile) {
   EXPECT_EQ(missed_count, 0u);
   EXPECT_EQ(repeated_count, 0u);
   ExpectEqualToModel();
+}
+
+TEST_F(ShardConcurrencyTest, ScoreVectorAndPayloadOfAHitAreOfOneVersion) {
+  Start();
+  const auto points_at = [](int round) {
+    std::vector<Point> points;
+    for (int i = 0; i < 20; ++i) {
+      const auto x = static_cast<float>((round * 7 + i * 3) % 50);
+      points.push_back({PointId(static_cast<uint64_t>(i)), {{"", Vector(x)}}, ""});
+      points.back().payload = "{\"x\":" + std::to_string(static_cast<int>(x)) + "}";
+    }
+    return points;
+  };
+  ASSERT_TRUE(Upsert(points_at(0)).ok());
+  std::atomic<uint64_t> search_count{0};
+  std::atomic<uint64_t> wrong_score_count{0};
+  std::atomic<uint64_t> disordered_count{0};
+  for (const bool with_vectors : {false, true}) {
+    Spawn("search", [&, with_vectors] {
+      SearchQuery query;
+      query.vector = Vector(0);
+      query.k = 15;
+      const auto found =
+          shard_->Search(query, {.payload = true, .vectors = with_vectors}, {});
+      if (!found.ok()) return;
+      for (const ScoredRecord& hit : *found) {
+        const std::string x = std::to_string(static_cast<int>(hit.score));
+        wrong_score_count += hit.record.payload == "{\"x\":" + x + "}" ? 0 : 1;
+        if (with_vectors) wrong_score_count += hit.record.vectors[0].values[0] == hit.score ? 0 : 1;
+      }
+      disordered_count +=
+          std::is_sorted(found->begin(), found->end(),
+                         [](const auto& a, const auto& b) {
+                           return std::tie(a.score, a.record.id) < std::tie(b.score, b.record.id);
+                         })
+              ? 0
+              : 1;
+      ++search_count;
+    });
+  }
+  for (int i = 0; i < 1000 || search_count < 500; ++i) ASSERT_TRUE(Upsert(points_at(i)).ok());
+  StopAll();
+  EXPECT_EQ(wrong_score_count, 0u);
+  EXPECT_EQ(disordered_count, 0u);
 }
 
 TEST_F(ShardConcurrencyTest, EverythingMayRunAtOnce) {

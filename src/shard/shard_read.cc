@@ -1,9 +1,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
+#include <optional>
 #include <utility>
 
+#include "shard/record.h"
 #include "shard/shard.h"
 #include "shard/shard_state.h"
 
@@ -12,20 +13,13 @@
 namespace vectron::shard {
 namespace {
 
-float ScoreOf(Metric metric, float distance) {
-  switch (metric) {
-    case Metric::kL2:
-      return std::sqrt(std::max(distance, 0.0f));
-    case Metric::kCosine:
-      return 1.0f - distance;
-    case Metric::kDot:
-      return -distance;
-  }
-  return distance;
-}
-
 bool PassesThreshold(Metric metric, float score, float threshold) {
   return metric == Metric::kL2 ? score <= threshold : score >= threshold;
+}
+
+bool IsBetter(Metric metric, const ScoredRecord& a, const ScoredRecord& b) {
+  if (a.score != b.score) return metric == Metric::kL2 ? a.score < b.score : a.score > b.score;
+  return a.record.id < b.record.id;
 }
 
 bool SelectsAnything(const Select& select) { return select.payload || select.vectors; }
@@ -115,59 +109,105 @@ StatusOr<std::vector<ScoredRecord>> Shard::SearchIn(const State& state, const Se
   options.deadline = limits.deadline;
   options.cancelled = limits.cancelled;
 
-  // A winner may be deleted before its payload is read. Then there would be one
-  // result too few for any moment, so the search is done again; the index follows
-  // the store at once, so this ends.
+  // A winner may be deleted or moved away before its payload is read. Then another
+  // point may belong in its place, so the search is done again; the index follows the
+  // store at once, so this ends, unless the points are written without pause.
   constexpr int kAttemptCountMax = 3;
   for (int attempt = 1;; ++attempt) {
+    const LogIndex seen = state.applied();
     VECTRON_ASSIGN_OR_RETURN(auto neighbours, state.index->Search(number, query.vector, options));
     std::vector<ScoredRecord> results;
     results.reserve(neighbours.size());
     for (PointIndex::Neighbour& neighbour : neighbours) {
-      const float score = ScoreOf(config.metric, neighbour.distance);
       if (query.score_threshold.has_value() &&
-          !PassesThreshold(config.metric, score, *query.score_threshold)) {
+          !PassesThreshold(config.metric, neighbour.score, *query.score_threshold)) {
         break;  // the rest is worse
       }
       ScoredRecord& result = results.emplace_back();
       result.record.id = std::move(neighbour.id);
-      result.score = score;
+      result.score = neighbour.score;
     }
     if (!SelectsAnything(select) || results.empty()) return results;
-    VECTRON_ASSIGN_OR_RETURN(const bool complete, FillRecords(state, select, limits, &results));
+    VECTRON_ASSIGN_OR_RETURN(const bool complete,
+                             FillRecords(state, query, seen, select, limits, &results));
     if (complete || attempt == kAttemptCountMax) return results;
   }
 }
 
-StatusOr<bool> Shard::FillRecords(const State& state, const Select& select,
-                                  const ReadLimits& limits,
+StatusOr<bool> Shard::FillRecords(const State& state, const SearchQuery& query, LogIndex seen,
+                                  const Select& select, const ReadLimits& limits,
                                   std::vector<ScoredRecord>* results) const {
-  const std::unique_ptr<storage::Snapshot> snapshot =
-      select.vectors ? state.store->database().NewSnapshot() : nullptr;
+  const Schema& schema = state.store->schema();
+  VECTRON_ASSIGN_OR_RETURN(const size_t number, schema.Require(query.vector_name));
+  const Metric metric = schema.vector(number).metric;
+  // Of the records and the vectors that belong to them.
+  const std::unique_ptr<storage::Snapshot> snapshot = state.store->database().NewSnapshot();
   ReadMeter meter(limits, *environment_.clock);
   std::vector<std::string> keys;
   keys.reserve(results->size());
   for (const ScoredRecord& result : *results) keys.push_back(result.record.id.Key());
-  size_t kept = 0;
+  std::vector<ScoredRecord> filled;
+  filled.reserve(results->size());
+  bool complete = true;
+  bool measured_again = false;
   for (size_t first = 0; first < keys.size(); first += kRecordsPerRead) {
     const size_t count = std::min(kRecordsPerRead, keys.size() - first);
-    VECTRON_ASSIGN_OR_RETURN(
-        const auto records,
-        state.store->ReadRecords(std::span(keys).subspan(first, count), snapshot.get()));
+    const auto some = std::span(keys).subspan(first, count);
+    VECTRON_ASSIGN_OR_RETURN(const auto records, state.store->ReadRecords(some, snapshot.get()));
     for (size_t i = first; i < first + count; ++i) {
-      if (!records[i - first].has_value()) continue;
+      const std::optional<std::string>& record = records[i - first];
+      if (!record.has_value()) {
+        complete = false;
+        continue;
+      }
       VECTRON_RETURN_IF_ERROR(meter.Check());
       ScoredRecord& result = (*results)[i];
-      VECTRON_ASSIGN_OR_RETURN(
-          Record record, state.store->MakeRecord(std::move(result.record.id), keys[i],
-                                                 *records[i - first], select, snapshot.get()));
-      VECTRON_RETURN_IF_ERROR(meter.AddOrFail(record));
-      (*results)[kept++] = {std::move(record), result.score};
+      VECTRON_ASSIGN_OR_RETURN(const RecordView view, DecodeRecord(*record));
+      // The store is written before the index, so a record that is no newer than what
+      // the index had when the search began is the one whose vector was found.
+      if (view.header.version > seen.value()) {
+        measured_again = true;
+        VECTRON_ASSIGN_OR_RETURN(const std::optional<float> score,
+                                 ScoreNow(state, query, keys[i], *record, *snapshot));
+        const bool passes =
+            score.has_value() && (!query.score_threshold.has_value() ||
+                                  PassesThreshold(metric, *score, *query.score_threshold));
+        const float before = std::exchange(result.score, score.value_or(0));
+        if (!passes || (metric == Metric::kL2 ? *score > before : *score < before)) {
+          complete = false;
+        }
+        if (!passes) continue;
+      }
+      VECTRON_ASSIGN_OR_RETURN(result.record,
+                               state.store->MakeRecord(PointId(result.record.id), keys[i], *record,
+                                                       select, snapshot.get()));
+      VECTRON_RETURN_IF_ERROR(meter.AddOrFail(result.record));
+      filled.push_back(std::move(result));
     }
   }
-  const bool complete = kept == results->size();
-  results->resize(kept);
+  if (measured_again) {
+    std::sort(filled.begin(), filled.end(), [metric](const ScoredRecord& a, const ScoredRecord& b) {
+      return IsBetter(metric, a, b);
+    });
+  }
+  *results = std::move(filled);
   return complete;
+}
+
+StatusOr<std::optional<float>> Shard::ScoreNow(const State& state, const SearchQuery& query,
+                                               std::string_view key, std::string_view record,
+                                               const storage::Snapshot& snapshot) const {
+  const Schema& schema = state.store->schema();
+  VECTRON_ASSIGN_OR_RETURN(const size_t number, schema.Require(query.vector_name));
+  VECTRON_ASSIGN_OR_RETURN(const RecordView view, DecodeRecord(record));
+  VECTRON_ASSIGN_OR_RETURN(
+      const std::vector<NamedVector> vectors,
+      state.store->ReadVectors(key, view.header, std::vector<std::string>{query.vector_name},
+                               &snapshot));
+  if (vectors.empty()) return std::optional<float>();
+  VECTRON_ASSIGN_OR_RETURN(const float score,
+                           state.index->Score(number, query.vector, vectors.front().values));
+  return std::optional<float>(score);
 }
 
 StatusOr<std::vector<Record>> Shard::Get(std::span<const PointId> ids, const Select& select,

@@ -1,8 +1,10 @@
 #include "shard/shard.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -101,6 +103,46 @@ TEST_F(ShardTest, ScoresAreAsTheMetricSaysAndTiesAreOrderedById) {
   SearchQuery near = Near(0);
   near.score_threshold = 2;
   EXPECT_THAT(Ids(*Search(near)), ElementsAre(9));
+}
+
+TEST_F(ShardTest, OfEqualsTheFirstIdsAreTheResultWhateverTheLimit) {
+  // More than a page, inserted from the last id to the first, linked and not.
+  constexpr uint64_t kCount = 600;
+  for (uint64_t id = kCount; id > 0; id -= 100) {
+    std::vector<Point> points;
+    for (uint64_t i = 0; i < 100; ++i) points.push_back({PointId(id - i), {Default(5)}, ""});
+    ASSERT_TRUE(Upsert(points).ok());
+    if (id == kCount / 2) LinkAll();
+  }
+  ASSERT_TRUE(Upsert({{PointId(1000), {Default(4.5f)}, ""}}).ok());
+  for (const bool exact : {false, true}) {
+    for (const uint32_t k : {1u, 2u, 12u, 13u, 100u, 599u}) {
+      SearchQuery query = Near(4.5f, k + 1);
+      query.exact = exact;
+      const auto results = Search(query);
+      ASSERT_TRUE(results.ok()) << results.status();
+      std::vector<uint64_t> expected = {1000};
+      for (uint64_t id = 1; id <= k; ++id) expected.push_back(id);
+      EXPECT_EQ(Ids(*results), expected) << "k " << k << ", exact " << exact;
+    }
+  }
+}
+
+TEST_F(ShardTest, EqualsWithStringIdsAreOrderedToo) {
+  std::vector<Point> points;
+  std::vector<PointId> ids;
+  for (int i = 0; i < 40; ++i) ids.emplace_back(fmt::format("p{:02}", (i * 17) % 40));
+  ids.emplace_back(~uint64_t{0});
+  ids.emplace_back(uint64_t{3});
+  for (const PointId& id : ids) points.push_back({id, {Default(5)}, ""});
+  ASSERT_TRUE(Upsert(points).ok());
+  std::sort(ids.begin(), ids.end());
+  for (uint32_t k = 1; k <= ids.size(); ++k) {
+    const auto results = Search(Near(5, k));
+    ASSERT_TRUE(results.ok()) << results.status();
+    ASSERT_EQ(results->size(), k);
+    for (uint32_t i = 0; i < k; ++i) EXPECT_EQ((*results)[i].record.id, ids[i]);
+  }
 }
 
 TEST_F(ShardTest, SelectDecidesWhatASearchFetches) {

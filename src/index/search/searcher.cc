@@ -20,6 +20,13 @@ constexpr uint64_t kFarRarity = 4;
 // The beam on codes is wider than k by what is reranked, at the most by this.
 constexpr size_t kRerankBeamMore = 16;
 
+// Up to so many live vectors, a tie that goes on beyond what a walk found is resolved
+// by a scan: it takes some milliseconds. With more of them, the walk is widened to
+// kTieWidthMax.
+constexpr uint64_t kTieScanMax = 100'000;
+constexpr size_t kTieWidthMax = 4096;
+constexpr size_t kTieWidening = 8;
+
 struct ScanBatch {
   size_t count = 0;
   std::array<Slot, kScanBatch> slots;
@@ -29,20 +36,92 @@ struct ScanBatch {
 
 }  // namespace
 
+// Two batches in turn: while one is measured, the rows of the other are on their way.
+template <typename ForEachSlot, typename Take>
+bool Searcher::Scan(const Scorer& scorer, const Prepared& query, ForEachSlot&& for_each_slot,
+                    Take&& take) {
+  std::array<ScanBatch, 2> batches;
+  size_t filling = 0;
+  const auto measure = [&](ScanBatch* batch) {
+    scorer.Distances(query, batch->rows.data(), batch->count, batch->distances.data());
+    for (size_t i = 0; i < batch->count; ++i) {
+      take(batch->distances[i], batch->slots[i]);
+    }
+    batch->count = 0;
+  };
+  size_t looked_at = 0;
+  bool finished = true;
+  const auto go_on = [&] {
+    if (++looked_at % kSlotsPerLook == 0 && limit_.Passed()) finished = false;
+    return finished;
+  };
+  for_each_slot(go_on, [&](Slot slot) {
+    ScanBatch& batch = batches[filling];
+    batch.slots[batch.count] = slot;
+    batch.rows[batch.count] = scorer.Row(slot);
+    scorer.Prefetch(batch.rows[batch.count]);
+    if (++batch.count < kScanBatch) return true;
+    filling = 1 - filling;
+    measure(&batches[filling]);
+    return true;
+  });
+  measure(&batches[1 - filling]);
+  measure(&batches[filling]);
+  return finished;
+}
+
+template <typename Take>
+bool Searcher::ScanAll(const Scorer& scorer, const Prepared& query, Take&& take) {
+  return Scan(
+      scorer, query,
+      [&](const auto& go_on, const auto& visit) {
+        filter_.ForEach(core_.SlotCount(), go_on, visit);
+      },
+      take);
+}
+
+template <typename Take>
+bool Searcher::ScanTail(const Scorer& scorer, const Prepared& query, Tail::Cursor from,
+                        Take&& take) {
+  return Scan(
+      scorer, query,
+      [&](const auto& go_on, const auto& visit) {
+        core_.tail.Scan(from, [&](Slot slot) {
+          if (!go_on()) return false;
+          return !filter_.Passes(slot) || visit(slot);
+        });
+      },
+      take);
+}
+
 StatusOr<std::vector<Hit>> Searcher::Run(std::span<const float> query) {
   const EpochManager::Guard guard = core_.epochs.Enter();
   core_.space.Prepare(query.data(), &scratch_.exact_query);
+  while (true) {
+    bool ties_go_on = false;
+    VECTRON_ASSIGN_OR_RETURN(std::vector<Hit> hits, Find(query, &ties_go_on));
+    if (hits.size() > options_.k) hits.resize(options_.k);
+    if (!ties_go_on) return hits;
+    const uint64_t live = core_.live_count.load(std::memory_order_relaxed);
+    if (options_.exact || live <= kTieScanMax) return FindOrdered();
+    if (k_ >= kTieWidthMax) return hits;
+    k_ = std::min(k_ * kTieWidening, kTieWidthMax);
+  }
+}
+
+StatusOr<std::vector<Hit>> Searcher::Find(std::span<const float> query, bool* ties_go_on) {
   scratch_.found.Reset(FoundMax());
   if (limit_.Passed()) return GivenUp();
   if (options_.exact) {
     const Scorer scorer(core_.space, nullptr);
     // What is put while the slots are scanned stands in the tail from here on.
     const Tail::Cursor end = core_.tail.End();
-    if (!ScanAll(scorer, scratch_.exact_query) || !ScanTail(scorer, scratch_.exact_query, end)) {
+    if (!ScanAll(scorer, scratch_.exact_query, Found()) ||
+        !ScanTail(scorer, scratch_.exact_query, end, Found())) {
       return GivenUp();
     }
     std::vector<Hit> hits;
-    BestHits(scorer, &hits);
+    BestHits(scorer, &hits, ties_go_on);
     return hits;
   }
   const Tail::Cursor head = core_.tail.Head();
@@ -50,15 +129,52 @@ StatusOr<std::vector<Hit>> Searcher::Run(std::span<const float> query) {
   for (;;) {
     scorer.Prepare(query.data(), &scratch_.query);
     ef_min_ = scorer.exact() || scorer.Lossless(scratch_.exact_query.values.As<float>())
-                  ? options_.k
-                  : std::min<size_t>(RerankCount(), options_.k + kRerankBeamMore);
+                  ? k_
+                  : std::min<size_t>(RerankCount(), k_ + kRerankBeamMore);
     refused_from_ = std::numeric_limits<float>::infinity();
-    if (!SearchGraph(scorer) || !ScanTail(scorer, scratch_.query, head)) return GivenUp();
+    if (!SearchGraph(scorer) || !ScanTail(scorer, scratch_.query, head, Found())) return GivenUp();
     std::vector<Hit> hits;
-    if (BestHits(scorer, &hits)) return hits;
+    if (BestHits(scorer, &hits, ties_go_on)) return hits;
     scorer = scorer.OnFloats();
     scratch_.found.Reset(FoundMax());
   }
+}
+
+StatusOr<std::vector<Hit>> Searcher::FindOrdered() {
+  const auto better = [this](const Hit& a, const Hit& b) { return Better(a, b); };
+  std::vector<Hit> best;  // a heap, the worst in front
+  const auto take = [&](float distance, Slot slot) {
+    const Hit hit{slot, distance, core_.labels[slot]};
+    if (best.size() < options_.k) {
+      best.push_back(hit);
+      std::push_heap(best.begin(), best.end(), better);
+    } else if (Better(hit, best.front())) {
+      std::pop_heap(best.begin(), best.end(), better);
+      best.back() = hit;
+      std::push_heap(best.begin(), best.end(), better);
+    }
+  };
+  const Scorer scorer(core_.space, nullptr);
+  const Tail::Cursor end = core_.tail.End();
+  const auto take_new = [&](float distance, Slot slot) {
+    const auto is_same = [slot](const Hit& hit) { return hit.slot == slot; };
+    if (std::none_of(best.begin(), best.end(), is_same)) take(distance, slot);
+  };
+  if (!ScanAll(scorer, scratch_.exact_query, take) ||
+      !ScanTail(scorer, scratch_.exact_query, end, take_new)) {
+    return GivenUp();
+  }
+  std::sort(best.begin(), best.end(), better);
+  return best;
+}
+
+bool Searcher::Better(const Hit& a, const Hit& b) const {
+  const float a_score = Score(a);
+  const float b_score = Score(b);
+  if (a_score != b_score)
+    return core_.options.metric == Metric::kL2 ? a_score < b_score : a_score > b_score;
+  if (a.label != b.label) return options_.label_less(a.label, b.label);
+  return a.distance != b.distance ? a.distance < b.distance : a.slot < b.slot;
 }
 
 Status Searcher::GivenUp() const {
@@ -70,15 +186,16 @@ Status Searcher::GivenUp() const {
 // passes may all be far from the query, and the error of codes grows with the
 // distance.
 size_t Searcher::RerankCount() const {
-  const size_t k = options_.k;
+  const size_t k = k_;
   return filter_.passes_all() ? k + std::max<size_t>(k / 2, 5) : 4 * k + 20;
 }
 
 // A beam as wide as the index is the whole index; a request for more must not
 // allocate more.
 size_t Searcher::FoundMax() const {
+  // One more than asked for shows whether there is a tie at the cut.
   const size_t wanted =
-      options_.exact ? options_.k : std::max<size_t>({options_.ef, options_.k, RerankCount()});
+      options_.exact ? k_ + 1 : std::max<size_t>({options_.ef, k_, RerankCount()});
   return std::min<size_t>(wanted, 2 * core_.SlotCount() + 1024);
 }
 
@@ -90,11 +207,11 @@ bool Searcher::SearchGraph(const Scorer& scorer) {
   if (!filter_.passes_all()) return SearchFiltered(walker, scorer, entry);
   const Candidate start = walker.Descend(scratch_.query, entry, 0, &scratch_.walk);
   if (!WalkUnfiltered(walker, start)) return false;
-  if (scratch_.found.size() >= std::min<uint64_t>(options_.k, LiveInGraph())) return true;
+  if (scratch_.found.size() >= std::min<uint64_t>(k_, LiveInGraph())) return true;
   // A part of the graph that cannot be reached.
   scratch_.found.Reset(FoundMax());
   refused_from_ = std::numeric_limits<float>::infinity();
-  return ScanAll(scorer, scratch_.query);
+  return ScanAll(scorer, scratch_.query, Found());
 }
 
 bool Searcher::SearchFiltered(const Walker& walker, const Scorer& scorer, Graph::Entry entry) {
@@ -112,12 +229,12 @@ bool Searcher::SearchFiltered(const Walker& walker, const Scorer& scorer, Graph:
   if (plan != FilterPlan::kScan) {
     const Candidate start = walker.Descend(scratch_.query, entry, 0, &scratch_.walk);
     if (!WalkFiltered(scorer, start, plan, matches)) return false;
-    if (scratch_.found.size() >= std::min<uint64_t>(options_.k, LiveInGraph())) return true;
+    if (scratch_.found.size() >= std::min<uint64_t>(k_, LiveInGraph())) return true;
     // Fewer matches than it seemed, or not reached.
   }
   scratch_.found.Reset(std::min(FoundMax(), RerankCount()));
   refused_from_ = std::numeric_limits<float>::infinity();
-  return ScanAll(scorer, scratch_.query);
+  return ScanAll(scorer, scratch_.query, Found());
 }
 
 bool Searcher::WalkFiltered(const Scorer& scorer, Candidate start, FilterPlan plan,
@@ -160,7 +277,7 @@ bool Searcher::WalkUnfiltered(const Walker& walker, Candidate start) {
     const bool exhausted = !pool.full();
     refused_from_ = pool.bound();
     if (dead > 0) pool.Filter([&](Slot slot) { return core_.live.Test(slot); });
-    if (exhausted || pool.size() >= options_.k) break;
+    if (exhausted || pool.size() >= k_) break;
     beam = std::min<size_t>(beam * 8, beam_max);
   }
   pool.Filter([&](Slot slot) { return core_.live.Test(slot); });
@@ -175,56 +292,8 @@ uint64_t Searcher::LiveInGraph() const {
   return live - std::min(live, core_.pending_count.load(std::memory_order_relaxed));
 }
 
-bool Searcher::ScanAll(const Scorer& scorer, const Prepared& query) {
-  return Scan(scorer, query, [&](const auto& go_on, const auto& visit) {
-    filter_.ForEach(core_.SlotCount(), go_on, visit);
-  });
-}
-
-bool Searcher::ScanTail(const Scorer& scorer, const Prepared& query, Tail::Cursor from) {
-  return Scan(scorer, query, [&](const auto& go_on, const auto& visit) {
-    core_.tail.Scan(from, [&](Slot slot) {
-      if (!go_on()) return false;
-      return !filter_.Passes(slot) || visit(slot);
-    });
-  });
-}
-
-// Two batches in turn: while one is measured, the rows of the other are on their way.
-template <typename ForEachSlot>
-bool Searcher::Scan(const Scorer& scorer, const Prepared& query, ForEachSlot&& for_each_slot) {
-  std::array<ScanBatch, 2> batches;
-  size_t filling = 0;
-  const auto measure = [&](ScanBatch* batch) {
-    scorer.Distances(query, batch->rows.data(), batch->count, batch->distances.data());
-    for (size_t i = 0; i < batch->count; ++i) {
-      scratch_.found.InsertUnique(batch->distances[i], batch->slots[i]);
-    }
-    batch->count = 0;
-  };
-  size_t looked_at = 0;
-  bool finished = true;
-  const auto go_on = [&] {
-    if (++looked_at % kSlotsPerLook == 0 && limit_.Passed()) finished = false;
-    return finished;
-  };
-  for_each_slot(go_on, [&](Slot slot) {
-    ScanBatch& batch = batches[filling];
-    batch.slots[batch.count] = slot;
-    batch.rows[batch.count] = scorer.Row(slot);
-    scorer.Prefetch(batch.rows[batch.count]);
-    if (++batch.count < kScanBatch) return true;
-    filling = 1 - filling;
-    measure(&batches[filling]);
-    return true;
-  });
-  measure(&batches[1 - filling]);
-  measure(&batches[filling]);
-  return finished;
-}
-
 // The best of scratch_.found with their exact distances.
-bool Searcher::BestHits(const Scorer& scorer, std::vector<Hit>* hits) {
+bool Searcher::BestHits(const Scorer& scorer, std::vector<Hit>* hits, bool* ties_go_on) {
   const CandidatePool& found = scratch_.found;
   hits->resize(std::min<size_t>(found.size(), RerankCount()));
   for (size_t i = 0; i < hits->size(); ++i) {
@@ -234,12 +303,30 @@ bool Searcher::BestHits(const Scorer& scorer, std::vector<Hit>* hits) {
       scorer.exact() || (!hits->empty() && hits->back().distance < Scorer::kLosslessMax &&
                          scorer.Lossless(scratch_.exact_query.values.As<float>()));
   if (!exact && !MeasureBest(scorer, hits)) return false;
+  const Hit last_found = hits->empty() ? Hit() : hits->back();
+  const bool found_more = found.size() > hits->size() || found.full();
   std::sort(hits->begin(), hits->end(), [](const Hit& a, const Hit& b) {
     return a.distance != b.distance ? a.distance < b.distance : a.slot < b.slot;
   });
   hits->erase(std::unique(hits->begin(), hits->end()), hits->end());
-  if (hits->size() > options_.k) hits->resize(options_.k);
+  if (options_.label_less) *ties_go_on = OrderTies(last_found, found_more, hits);
+  if (hits->size() > k_) hits->resize(k_);
   return true;
+}
+
+// Orders equals by label. True if they go on beyond the cut and beyond what was found:
+// equals have equal codes, so what is not among the hits is as far as the last of them.
+bool Searcher::OrderTies(const Hit& last_found, bool found_more, std::vector<Hit>* hits) const {
+  const auto tied = [this](const Hit& a, const Hit& b) { return Tied(a, b); };
+  if (std::adjacent_find(hits->begin(), hits->end(), tied) == hits->end()) return false;
+  bool go_on = false;
+  if (found_more && hits->size() > options_.k) {
+    const Hit& cut = (*hits)[options_.k - 1];
+    go_on = Tied(cut, (*hits)[options_.k]) && (Tied(cut, last_found) || Tied(cut, hits->back()));
+  }
+  std::sort(hits->begin(), hits->end(),
+            [this](const Hit& a, const Hit& b) { return Better(a, b); });
+  return go_on;
 }
 
 // Measures `hits`, the first of scratch_.found, exactly, and as many more as the noise asks for.
@@ -260,7 +347,7 @@ bool Searcher::MeasureBest(const Scorer& scorer, std::vector<Hit>* hits) {
     nearest.clear();
     for (const Hit& hit : *hits) nearest.push_back(hit.distance);
     const CodeNoise noise(nearest.data(), coded.data(), coded.size(), scorer.scale());
-    const size_t count = std::min<size_t>(options_.k, nearest.size());
+    const size_t count = std::min<size_t>(k_, nearest.size());
     if (count == 0) return true;
     std::nth_element(nearest.begin(), nearest.begin() + static_cast<ptrdiff_t>(count - 1),
                      nearest.end());

@@ -45,22 +45,39 @@ class Searcher {
         limit_{&clock, options.deadline, options.cancelled},
         options_(options),
         filter_(filter),
+        k_(options.k),
         scratch_(*scratch) {}
 
   // `query` is valid, k at least 1.
   StatusOr<std::vector<Hit>> Run(std::span<const float> query);
 
  private:
+  // One search as if k were k_. `ties_go_on` is set where the hits end within a tie of
+  // which there may be more than was found.
+  StatusOr<std::vector<Hit>> Find(std::span<const float> query, bool* ties_go_on);
+  // Scans for the k best by score, then label.
+  StatusOr<std::vector<Hit>> FindOrdered();
+  bool OrderTies(const Hit& last_found, bool found_more, std::vector<Hit>* hits) const;
+  bool Better(const Hit& a, const Hit& b) const;
+  bool Tied(const Hit& a, const Hit& b) const { return Score(a) == Score(b); }
+  float Score(const Hit& hit) const { return ScoreOf(core_.options.metric, hit.distance); }
+  // What a scan gives its slots to, unless told otherwise.
+  auto Found() {
+    return [this](float distance, Slot slot) { scratch_.found.InsertUnique(distance, slot); };
+  }
   // These return false when the limit passed.
   bool SearchGraph(const Scorer& scorer);
   bool WalkUnfiltered(const Walker& walker, Candidate start);
   bool SearchFiltered(const Walker& walker, const Scorer& scorer, Graph::Entry entry);
   bool WalkFiltered(const Scorer& scorer, Candidate start, FilterPlan plan, uint64_t matches);
   // Every live slot that passes the filter.
-  bool ScanAll(const Scorer& scorer, const Prepared& query);
-  bool ScanTail(const Scorer& scorer, const Prepared& query, Tail::Cursor from);
-  template <typename ForEachSlot>
-  bool Scan(const Scorer& scorer, const Prepared& query, ForEachSlot&& for_each_slot);
+  template <typename Take>
+  bool ScanAll(const Scorer& scorer, const Prepared& query, Take&& take);
+  template <typename Take>
+  bool ScanTail(const Scorer& scorer, const Prepared& query, Tail::Cursor from, Take&& take);
+  // To take(distance, slot).
+  template <typename ForEachSlot, typename Take>
+  bool Scan(const Scorer& scorer, const Prepared& query, ForEachSlot&& for_each_slot, Take&& take);
 
   // Why limit_ passed.
   Status GivenUp() const;
@@ -69,7 +86,7 @@ class Searcher {
   size_t RerankCount() const;
   uint64_t LiveInGraph() const;
   // False: the codes could not tell the best from others, `hits` are not to be used.
-  bool BestHits(const Scorer& scorer, std::vector<Hit>* hits);
+  bool BestHits(const Scorer& scorer, std::vector<Hit>* hits, bool* ties_go_on);
   bool MeasureBest(const Scorer& scorer, std::vector<Hit>* hits);
   void MeasureExactly(size_t first, std::vector<Hit>* hits);
 
@@ -77,6 +94,7 @@ class Searcher {
   const WalkLimit limit_;
   const SearchOptions& options_;
   SlotFilter& filter_;
+  size_t k_;  // options_.k, or more to come to the end of a tie
   SearchScratch& scratch_;
   size_t ef_min_ = 0;  // what must be told apart exactly must be in the beam
   // Approximate distance from which on the walk refused what it met.
