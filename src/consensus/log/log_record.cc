@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
+#include <algorithm>
+#include <cstring>
 #include <memory>
 #include <utility>
 
@@ -229,6 +231,41 @@ Status CheckSegmentHeader(std::string_view bytes, uint64_t segment) {
     return Corruption(fmt::format("the file holds segment {}", stored_segment));
   }
   return OkStatus();
+}
+
+namespace {
+
+// The word number `index` of a segment's stream: splitmix64 (Steele, Lea and Flood,
+// "Fast splittable pseudorandom number generators", OOPSLA 2014), which gives
+// any of its words at once.
+inline uint64_t StreamWord(uint64_t segment, uint64_t index) {
+  uint64_t word = segment * 0xd1342543de82ef95u + (index + 1) * 0x9e3779b97f4a7c15u;
+  word = (word ^ (word >> 30)) * 0xbf58476d1ce4e5b9u;
+  word = (word ^ (word >> 27)) * 0x94d049bb133111ebu;
+  return word ^ (word >> 31);
+}
+
+}  // namespace
+
+void Whiten(uint64_t segment, uint64_t offset, char* bytes, size_t size) {
+  size_t done = 0;
+  while (done < size) {
+    const uint64_t word = StreamWord(segment, (offset + done) / sizeof(uint64_t));
+    const size_t skip = (offset + done) % sizeof(uint64_t);
+    const size_t count = std::min(sizeof(uint64_t) - skip, size - done);
+    if (count == sizeof(uint64_t)) {
+      uint64_t value;
+      std::memcpy(&value, bytes + done, sizeof(value));
+      value ^= word;
+      std::memcpy(bytes + done, &value, sizeof(value));
+    } else {
+      for (size_t i = 0; i < count; ++i) {
+        bytes[done + i] =
+            static_cast<char>(bytes[done + i] ^ static_cast<char>(word >> (8 * (skip + i))));
+      }
+    }
+    done += count;
+  }
 }
 
 std::string EncodeRecordHeader(const RecordHeader& header, uint64_t segment) {

@@ -12,8 +12,8 @@
 
 // The log's files, byte by byte.
 //
-//   segment:  SegmentHeader, record*
-//   record:   RecordHeader, payload
+//   segment:  SegmentHeader, record*; behind the header XORed with Whiten's stream
+//   record:   RecordHeader, payload, zeros up to a multiple of kRecordAlignment
 //   payload:  op*
 //   op:       kind (u8), group (u64), fields (see LogOpView)
 
@@ -112,9 +112,17 @@ class LogOpReader {
   bool malformed_ = false;
 };
 
-inline constexpr uint32_t kLogFormatVersion = 1;
+inline constexpr uint32_t kLogFormatVersion = 2;
 inline constexpr size_t kSegmentHeaderBytes = 32;
 inline constexpr size_t kRecordHeaderBytes = 40;
+// Of records' lengths: so many whitened bytes, the fewest that one leaves in the file's
+// last sector, are hardly ever all zeros.
+inline constexpr size_t kRecordAlignment = 8;
+
+// Of the payload with the zeros behind it.
+inline uint64_t PaddedBytes(uint64_t payload_bytes) {
+  return (payload_bytes + kRecordAlignment - 1) / kRecordAlignment * kRecordAlignment;
+}
 
 std::string EncodeSegmentHeader(uint64_t segment);
 // OK, INCOMPATIBLE_FORMAT or CORRUPTION (without the file's name).
@@ -131,6 +139,11 @@ struct RecordHeader {
 std::string EncodeRecordHeader(const RecordHeader& header, uint64_t segment);
 // Nothing unless `bytes` begin with a header that is intact.
 std::optional<RecordHeader> DecodeRecordHeader(std::string_view bytes, uint64_t segment);
+// XORs what stands, or will stand, at `offset` of a segment's file with a stream of
+// pseudo-random bytes, behind the segment's header. A sector that was written is then
+// never all zeros, whatever its content: zeros say that it did not reach the disk.
+void Whiten(uint64_t segment, uint64_t offset, char* bytes, size_t size);
+
 // What every record begins with.
 std::string_view RecordMagic();
 

@@ -35,6 +35,12 @@ bool HasUnwrittenSector(std::string_view bytes, uint64_t offset) {
   return false;
 }
 
+// Whether all of the record can be in `bytes`, which begin with its header.
+bool HasRoom(const RecordHeader& header, uint64_t bytes) {
+  const uint64_t behind = bytes - kRecordHeaderBytes;
+  return header.payload_bytes <= behind && PaddedBytes(header.payload_bytes) <= behind;
+}
+
 // The group whose entries in a damaged payload do not match their own checksum.
 std::string DamagedGroup(std::string_view payload) {
   LogOpReader reader(payload);
@@ -123,17 +129,23 @@ Status LogStore::RecoverSegment(uint64_t id, bool is_last) {
 
   uint64_t offset = kSegmentHeaderBytes;
   while (offset < end) {
-    VECTRON_ASSIGN_OR_RETURN(const std::string head, file->Read(offset, kRecordHeaderBytes));
+    VECTRON_ASSIGN_OR_RETURN(std::string head, file->Read(offset, kRecordHeaderBytes));
+    Whiten(id, offset, head.data(), head.size());
     const auto record = DecodeRecordHeader(head, id);
     std::string_view problem;
     std::string payload;
     if (!record.has_value()) {
       problem = "has a damaged header";
-    } else if (end - offset - kRecordHeaderBytes < record->payload_bytes) {
+    } else if (!HasRoom(*record, end - offset)) {
       problem = "is cut off";
     } else {
-      VECTRON_ASSIGN_OR_RETURN(payload,
-                               file->Read(offset + kRecordHeaderBytes, record->payload_bytes));
+      const uint64_t padded = PaddedBytes(record->payload_bytes);
+      VECTRON_ASSIGN_OR_RETURN(payload, file->Read(offset + kRecordHeaderBytes, padded));
+      Whiten(id, offset + kRecordHeaderBytes, payload.data(), payload.size());
+      if (payload.find_first_not_of('\0', record->payload_bytes) != std::string::npos) {
+        problem = "has damaged padding";
+      }
+      payload.resize(record->payload_bytes);
       if (ChecksumOf(payload) != record->payload_checksum) problem = "fails its checksum";
     }
     if (!problem.empty()) {
@@ -156,7 +168,7 @@ Status LogStore::RecoverSegment(uint64_t id, bool is_last) {
       }
     }
     next_sequence_ = record->sequence + 1;
-    offset += kRecordHeaderBytes + record->payload_bytes;
+    offset += kRecordHeaderBytes + PaddedBytes(record->payload_bytes);
   }
   return OkStatus();
 }
@@ -167,13 +179,15 @@ Status LogStore::RecoverSegment(uint64_t id, bool is_last) {
 // there, or something follows, then it was damaged later.
 Status LogStore::RecoverTail(uint64_t id, const LogFile& file, uint64_t offset, uint64_t end,
                              std::string_view what) {
-  VECTRON_ASSIGN_OR_RETURN(const std::string rest, file.Read(offset, end - offset));
+  VECTRON_ASSIGN_OR_RETURN(std::string rest, file.Read(offset, end - offset));
+  // As it stands in the file, where only what was never written is zeros.
+  const bool has_unwritten_sector = HasUnwrittenSector(rest, offset);
+  Whiten(id, offset, rest.data(), rest.size());
   const auto header = DecodeRecordHeader(rest, id);
   const bool is_cut_off =
-      rest.size() < kRecordHeaderBytes ||
-      (header.has_value() && rest.size() - kRecordHeaderBytes < header->payload_bytes);
+      rest.size() < kRecordHeaderBytes || (header.has_value() && !HasRoom(*header, rest.size()));
   if (HasRecordAfter(id, std::string_view(rest).substr(1)) ||
-      (!is_cut_off && !HasUnwrittenSector(rest, offset))) {
+      (!is_cut_off && !has_unwritten_sector)) {
     return Corruption(what);
   }
   VECTRON_LOG_WARN("{}; it was never acknowledged, and is dropped", what);

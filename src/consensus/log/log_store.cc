@@ -237,13 +237,15 @@ Status LogStore::WriteRecord(const LogBatch& batch) {
   header.payload_checksum = ChecksumOf(batch.parts_);
   const std::string encoded = EncodeRecordHeader(header, id);
   std::vector<std::string_view> parts;
-  parts.reserve(batch.parts_.size() + 1);
+  parts.reserve(batch.parts_.size() + 2);
   parts.emplace_back(encoded);
   for (const std::string& part : batch.parts_) parts.emplace_back(part);
+  static constexpr char kPadding[kRecordAlignment] = {};
+  parts.emplace_back(kPadding, PaddedBytes(header.payload_bytes) - header.payload_bytes);
 
   const uint64_t start = current_->size();
   mutex_.Unlock();  // readers need not wait for the disk
-  Status status = current_->Append(parts);
+  Status status = AppendWhitened(id, parts);
   if (!status.ok() && !current_->Truncate(start).ok()) {
     failed_ = status = Annotate(status, "and the rest of it could not be removed");
   }
@@ -265,6 +267,28 @@ Status LogStore::WriteRecord(const LogBatch& batch) {
     offset += header.size() + op->block.size();
   }
   return OkStatus();
+}
+
+// In pieces that stay in the cache between being whitened and being written.
+Status LogStore::AppendWhitened(uint64_t segment, std::span<const std::string_view> parts) {
+  constexpr size_t kPieceBytes = 256 << 10;
+  const auto flush = [&] {
+    Whiten(segment, current_->size(), whitened_.data(), whitened_.size());
+    const std::string_view piece = whitened_;
+    const Status status = current_->Append({&piece, 1});
+    whitened_.clear();
+    return status;
+  };
+  whitened_.clear();
+  for (std::string_view part : parts) {
+    while (!part.empty()) {
+      const size_t count = std::min(part.size(), kPieceBytes - whitened_.size());
+      whitened_.append(part.substr(0, count));
+      part.remove_prefix(count);
+      if (whitened_.size() == kPieceBytes) VECTRON_RETURN_IF_ERROR(flush());
+    }
+  }
+  return whitened_.empty() ? OkStatus() : flush();
 }
 
 Status LogStore::StartSegment() {
@@ -382,6 +406,7 @@ StatusOr<std::string> LogStore::ReadChunk(GroupId group, const Chunk& chunk) con
   const std::shared_ptr<LogFile> file = FileOf(chunk.segment);
   if (file == nullptr) return absl::NotFoundError("these entries were truncated");
   VECTRON_ASSIGN_OR_RETURN(std::string block, file->Read(chunk.offset, chunk.bytes));
+  Whiten(chunk.segment, chunk.offset, block.data(), block.size());
   if (block.size() != chunk.bytes || ChecksumOf(block) != chunk.checksum) {
     return Corruption(
         fmt::format("raft log {}: entries of group {} at offset {} do not match "

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -157,6 +158,8 @@ class LogStore {
   void Release(const Chunk& chunk, GroupLog* log) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Status WriteRecord(const LogBatch& batch);
+  // Of the writer alone: `parts` as they stand in the file, appended to current_.
+  Status AppendWhitened(uint64_t segment, std::span<const std::string_view> parts);
   Status StartSegment();
   LogBatch CheckpointBatch() const;
   bool IsOldestWorthCopying() const;
@@ -173,6 +176,7 @@ class LogStore {
   uint64_t next_sequence_ = 1;
   std::shared_ptr<LogFile> current_;
   Status failed_;
+  std::string whitened_;  // scratch of AppendWhitened
 
   mutable Mutex mutex_;
   std::map<uint64_t, Segment> segments_ ABSL_GUARDED_BY(mutex_);

@@ -283,6 +283,47 @@ TEST_F(LogStoreTest, EveryFlippedByteOfASyncedRecordIsFound) {
   }
 }
 
+TEST_F(LogStoreTest, AFlipInTheLastRecordIsFoundAlsoWhereTheDataIsZeros) {
+  // In each of its sectors, the part of a sector at its end too, for several lengths.
+  for (const size_t bytes : {5000, 5001, 5120, 5330, 5336, 5341, 5400}) {
+    disk_.Restore({});
+    Open();
+    Append(kA, 1, 1, {"first"});
+    const std::string file = LastFile();
+    const uint64_t start = disk_.SizeOf(file);
+    Append(kA, 2, 1, {std::string(bytes, '\0')});
+    const uint64_t end = disk_.SizeOf(file);
+    const auto image = disk_.Copy();
+    const auto expect_found = [&](uint64_t at) {
+      disk_.Restore(image);
+      disk_.Flip(file, at);
+      const Status status = TryOpen();
+      ASSERT_EQ(ReasonOf(status), Reason::kCorruption) << "byte " << at << " of " << end;
+      EXPECT_THAT(std::string(status.message()),
+                  ::testing::AllOf(::testing::HasSubstr(file),
+                                   ::testing::HasSubstr("offset " + std::to_string(start))));
+    };
+    for (uint64_t at = start; at < end; at += 100) expect_found(at);
+    expect_found(end - 1);
+  }
+}
+
+TEST_F(LogStoreTest, ARecordOfZerosThatWasTornIsDropped) {
+  Open();
+  Append(kA, 1, 1, {"first"});
+  const uint64_t synced = disk_.SizeOf(LastFile());
+  Append(kA, 2, 1, {std::string(5000, '\0')}, false);
+  const auto image = disk_.Copy();
+  for (uint64_t sector = synced / 512 + 1; sector <= (synced + 5000) / 512; ++sector) {
+    disk_.Restore(image);
+    const uint64_t size = disk_.SizeOf(LastFile());
+    disk_.Overwrite(LastFile(), sector * 512,
+                    std::string(std::min<uint64_t>(512, size - sector * 512), '\0'));
+    Open();
+    EXPECT_EQ(store_->GetState(kA)->last_index, LogIndex(1));
+  }
+}
+
 TEST_F(LogStoreTest, CorruptionNamesFilePlaceAndGroup) {
   Open();
   Append(kA, 1, 1, {"first entry"});
@@ -301,7 +342,7 @@ TEST_F(LogStoreTest, CorruptionNamesFilePlaceAndGroup) {
 TEST_F(LogStoreTest, DamageWhileOpenIsFoundByReading) {
   Open();
   Append(kA, 1, 1, {"first entry"});
-  disk_.Flip(LastFile(), disk_.SizeOf(LastFile()) - 2);
+  disk_.Flip(LastFile(), disk_.SizeOf(LastFile()) - 12);
   const auto block = store_->Read(kA, LogIndex(1), LogIndex(1), 100);
   EXPECT_EQ(ReasonOf(block.status()), Reason::kCorruption);
   EXPECT_THAT(std::string(block.status().message()), ::testing::HasSubstr("group 3"));
