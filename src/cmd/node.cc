@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <grpcpp/grpcpp.h>
-#include <grpcpp/impl/service_type.h>
 
 #include "common/random.h"
 #include "common/thread.h"
@@ -12,6 +11,7 @@
 #include "gateway/rest/rest_api.h"
 #include "placement/placement.h"
 #include "rpc/grpc_server.h"
+#include "rpc/service.h"
 #include "worker/worker.h"
 
 namespace vectron::cmd {

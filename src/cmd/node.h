@@ -11,9 +11,6 @@
 #include "common/error.h"
 #include "common/metrics.h"
 
-namespace grpc {
-class Service;
-}
 namespace vectron::consensus {
 class Host;
 }
@@ -28,6 +25,7 @@ class Placement;
 }
 namespace vectron::rpc {
 class GrpcServer;
+class Service;
 }
 namespace vectron::worker {
 class Worker;
@@ -80,7 +78,7 @@ class Node {
   std::unique_ptr<placement::Placement> placement_;
   std::unique_ptr<worker::Worker> worker_;
   std::unique_ptr<gateway::Gateway> gateway_;
-  std::unique_ptr<grpc::Service> grpc_service_;
+  std::unique_ptr<rpc::Service> grpc_service_;
   std::unique_ptr<rpc::GrpcServer> grpc_server_;
   std::unique_ptr<gateway::rest::RestServer> rest_server_;
   bool stopped_ = false;

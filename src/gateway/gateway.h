@@ -29,6 +29,8 @@ struct RequestOptions {
   Consistency consistency = Consistency::kLinearizable;
   SessionToken session;        // of kSession
   bool allow_partial = false;  // searches: answer without shards that do not
+  // Reads: the calling thread has others to see to, so their work is done on another.
+  bool caller_is_wanted = false;
   // Writes: the client's own exactly-once session, so that it can go on retrying
   // where the gateway gave up. Session 0: the gateway's.
   WriteSession write_session;

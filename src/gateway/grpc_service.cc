@@ -2,289 +2,255 @@
 
 #include <utility>
 
-#include "gateway/grpc_arena.h"
 #include "gateway/grpc_convert.h"
-#include "gateway/grpc_read_reactor.h"
 #include "gateway/grpc_store_stream.h"
-#include "rpc/channel.h"
+#include "rpc/service.h"
 #include "rpc/status.h"
-#include "vectron/v1/vectron.grpc.pb.h"
+#include "vectron/v1/vectron.pb.h"
 
 namespace vectron::gateway {
 namespace {
 
-using grpc::CallbackServerContext;
-using grpc::ServerUnaryReactor;
+template <typename Request, typename Response>
+using Call = rpc::UnaryCall<Request, Response>;
+using StoreCall = Call<v1::StoreVectorRequest, v1::WriteResponse>;
+using DeleteCall = Call<v1::DeleteVectorsRequest, v1::WriteResponse>;
+using SetPayloadCall = Call<v1::SetPayloadRequest, v1::WriteResponse>;
+using OverwritePayloadCall = Call<v1::OverwritePayloadRequest, v1::WriteResponse>;
+using DeletePayloadKeysCall = Call<v1::DeletePayloadKeysRequest, v1::WriteResponse>;
+using ClearPayloadCall = Call<v1::ClearPayloadRequest, v1::WriteResponse>;
+using SearchCall = Call<v1::SearchRequest, v1::SearchResponse>;
+using GetCall = Call<v1::GetVectorsRequest, v1::GetVectorsResponse>;
+using ScrollCall = Call<v1::ScrollRequest, v1::ScrollResponse>;
+using CountCall = Call<v1::CountRequest, v1::CountResponse>;
+using CreateCollectionCall = Call<v1::CreateCollectionRequest, v1::CreateCollectionResponse>;
+using GetCollectionCall = Call<v1::GetCollectionRequest, v1::GetCollectionResponse>;
+using ListCollectionsCall = Call<v1::ListCollectionsRequest, v1::ListCollectionsResponse>;
+using DropCollectionCall = Call<v1::DropCollectionRequest, v1::DropCollectionResponse>;
+using ClusterStatusCall = Call<v1::ClusterStatusRequest, v1::ClusterStatusResponse>;
 
 // Each unary call: convert, ask the gateway, convert. The gateway may answer before
-// the handler returns, on its thread; messages and reactor live until Finish.
-class GrpcService final : public v1::Vectron::CallbackService {
+// the method returns, on its thread; the call lives until Finish.
+class GrpcService final : public rpc::Service {
  public:
   explicit GrpcService(const GrpcServiceOptions& options)
-      : options_(options), gateway_(*options.gateway) {
-    SetMessageAllocatorFor_StoreVector(&store_memory_);
-    SetMessageAllocatorFor_GetVectors(&get_memory_);
-    SetMessageAllocatorFor_DeleteVectors(&delete_memory_);
-    SetMessageAllocatorFor_Search(&search_memory_);
-    SetMessageAllocatorFor_Scroll(&scroll_memory_);
+      : rpc::Service("vectron.v1.Vectron"), options_(options), gateway_(*options.gateway) {
+    Add("StoreVector", &GrpcService::StoreVector);
+    AddMethod("StoreVectors", [this] { return MakeStoreStream(options_); });
+    Add("DeleteVectors", &GrpcService::DeleteVectors);
+    Add("SetPayload", &GrpcService::SetPayload);
+    Add("OverwritePayload", &GrpcService::OverwritePayload);
+    Add("DeletePayloadKeys", &GrpcService::DeletePayloadKeys);
+    Add("ClearPayload", &GrpcService::ClearPayload);
+    Add("Search", &GrpcService::Search);
+    Add("GetVectors", &GrpcService::GetVectors);
+    Add("Scroll", &GrpcService::Scroll);
+    Add("Count", &GrpcService::Count);
+    Add("CreateCollection", &GrpcService::CreateCollection);
+    Add("GetCollection", &GrpcService::GetCollection);
+    Add("ListCollections", &GrpcService::ListCollections);
+    Add("DropCollection", &GrpcService::DropCollection);
+    Add("ClusterStatus", &GrpcService::ClusterStatus);
   }
 
-  ServerUnaryReactor* StoreVector(CallbackServerContext* context,
-                                  const v1::StoreVectorRequest* request,
-                                  v1::WriteResponse* response) override {
-    StatusOr<UpsertPoints> op = ToUpsertPoints(request->points());
-    if (!op.ok()) return Refuse(context, op.status());
-    return Write(context, request, *std::move(op), response,
-                 [request] { return IdsOf(request->points()); });
+ private:
+  template <typename Request, typename Response>
+  void Add(std::string_view name, void (GrpcService::*method)(Call<Request, Response>*)) {
+    AddUnary<Request, Response>(
+        name, [this, method](Call<Request, Response>* call) { (this->*method)(call); });
   }
 
-  grpc::ServerBidiReactor<v1::StoreVectorsRequest, v1::StoreVectorsResponse>* StoreVectors(
-      CallbackServerContext* context) override {
-    return StartStoreStream(options_, *context);
+  void StoreVector(StoreCall* call) {
+    StatusOr<UpsertPoints> op = ToUpsertPoints(call->request().points());
+    if (!op.ok()) return Refuse(call, op.status());
+    Write(call, *std::move(op), [call] { return IdsOf(call->request().points()); });
   }
 
-  ServerUnaryReactor* DeleteVectors(CallbackServerContext* context,
-                                    const v1::DeleteVectorsRequest* request,
-                                    v1::WriteResponse* response) override {
-    return WriteByIds(context, request, response,
-                      [](std::vector<PointId> ids) { return DeletePoints{std::move(ids)}; });
+  void DeleteVectors(DeleteCall* call) {
+    WriteByIds(call, [](std::vector<PointId> ids) { return DeletePoints{std::move(ids)}; });
   }
 
-  ServerUnaryReactor* SetPayload(CallbackServerContext* context,
-                                 const v1::SetPayloadRequest* request,
-                                 v1::WriteResponse* response) override {
-    return WriteByIds(context, request, response, [request](std::vector<PointId> ids) {
-      return vectron::SetPayload{std::move(ids), request->payload()};
+  void SetPayload(SetPayloadCall* call) {
+    WriteByIds(call, [call](std::vector<PointId> ids) {
+      return vectron::SetPayload{std::move(ids), call->request().payload()};
     });
   }
 
-  ServerUnaryReactor* OverwritePayload(CallbackServerContext* context,
-                                       const v1::OverwritePayloadRequest* request,
-                                       v1::WriteResponse* response) override {
-    return WriteByIds(context, request, response, [request](std::vector<PointId> ids) {
-      return vectron::OverwritePayload{std::move(ids), request->payload()};
+  void OverwritePayload(OverwritePayloadCall* call) {
+    WriteByIds(call, [call](std::vector<PointId> ids) {
+      return vectron::OverwritePayload{std::move(ids), call->request().payload()};
     });
   }
 
-  ServerUnaryReactor* DeletePayloadKeys(CallbackServerContext* context,
-                                        const v1::DeletePayloadKeysRequest* request,
-                                        v1::WriteResponse* response) override {
-    return WriteByIds(context, request, response, [request](std::vector<PointId> ids) {
-      return vectron::DeletePayloadKeys{std::move(ids),
-                                        {request->keys().begin(), request->keys().end()}};
+  void DeletePayloadKeys(DeletePayloadKeysCall* call) {
+    WriteByIds(call, [call](std::vector<PointId> ids) {
+      const auto& keys = call->request().keys();
+      return vectron::DeletePayloadKeys{std::move(ids), {keys.begin(), keys.end()}};
     });
   }
 
-  ServerUnaryReactor* ClearPayload(CallbackServerContext* context,
-                                   const v1::ClearPayloadRequest* request,
-                                   v1::WriteResponse* response) override {
-    return WriteByIds(context, request, response, [](std::vector<PointId> ids) {
-      return vectron::ClearPayload{std::move(ids)};
-    });
+  void ClearPayload(ClearPayloadCall* call) {
+    WriteByIds(call,
+               [](std::vector<PointId> ids) { return vectron::ClearPayload{std::move(ids)}; });
   }
 
-  ServerUnaryReactor* Search(CallbackServerContext* context, const v1::SearchRequest* request,
-                             v1::SearchResponse* response) override {
-    RequestOptions options = OptionsOf(*context);
-    options.allow_partial = request->allow_partial();
-    Status status = ReadReadOptions(request->read(), &options);
-    if (!status.ok()) return Refuse(context, status);
-    auto* reactor = new ReadReactor();
-    options.cancelled = reactor->cancelled();
-    gateway_.Search(request->collection(), ToQueries(request->queries()),
-                    ToSelect(request->select()), std::move(options),
-                    [reactor, response](StatusOr<SearchReport> report) {
-                      if (!report.ok()) return reactor->Finish(rpc::ToGrpcStatus(report.status()));
-                      FillSearchResponse(*std::move(report), response);
-                      reactor->Finish(grpc::Status::OK);
+  void Search(SearchCall* call) {
+    RequestOptions options = ReadOptionsOf(*call);
+    options.allow_partial = call->request().allow_partial();
+    Status status = ReadReadOptions(call->request().read(), &options);
+    if (!status.ok()) return Refuse(call, status);
+    gateway_.Search(call->request().collection(), ToQueries(call->request().queries()),
+                    ToSelect(call->request().select()), std::move(options),
+                    [call](StatusOr<SearchReport> report) {
+                      if (!report.ok()) return Refuse(call, report.status());
+                      FillSearchResponse(*std::move(report), call->response());
+                      call->Finish(grpc::Status::OK);
                     });
-    return reactor;
   }
 
-  ServerUnaryReactor* GetVectors(CallbackServerContext* context,
-                                 const v1::GetVectorsRequest* request,
-                                 v1::GetVectorsResponse* response) override {
-    RequestOptions options = OptionsOf(*context);
-    Status status = ReadReadOptions(request->read(), &options);
-    if (!status.ok()) return Refuse(context, status);
-    StatusOr<std::vector<PointId>> ids = ToPointIds(request->ids());
-    if (!ids.ok()) return Refuse(context, ids.status());
-    auto* reactor = new ReadReactor();
-    options.cancelled = reactor->cancelled();
-    gateway_.Get(request->collection(), *std::move(ids), ToSelect(request->select()),
-                 std::move(options), [reactor, response](StatusOr<RecordsReport> report) {
-                   if (!report.ok()) return reactor->Finish(rpc::ToGrpcStatus(report.status()));
-                   FillRecords(std::move(report->records), response->mutable_points());
-                   FillToken(report->token, response->mutable_token());
-                   reactor->Finish(grpc::Status::OK);
+  void GetVectors(GetCall* call) {
+    RequestOptions options = ReadOptionsOf(*call);
+    Status status = ReadReadOptions(call->request().read(), &options);
+    if (!status.ok()) return Refuse(call, status);
+    StatusOr<std::vector<PointId>> ids = ToPointIds(call->request().ids());
+    if (!ids.ok()) return Refuse(call, ids.status());
+    gateway_.Get(call->request().collection(), *std::move(ids), ToSelect(call->request().select()),
+                 std::move(options), [call](StatusOr<RecordsReport> report) {
+                   if (!report.ok()) return Refuse(call, report.status());
+                   FillRecords(std::move(report->records), call->response()->mutable_points());
+                   FillToken(report->token, call->response()->mutable_token());
+                   call->Finish(grpc::Status::OK);
                  });
-    return reactor;
   }
 
-  ServerUnaryReactor* Scroll(CallbackServerContext* context, const v1::ScrollRequest* request,
-                             v1::ScrollResponse* response) override {
-    RequestOptions options = OptionsOf(*context);
-    Status status = ReadReadOptions(request->read(), &options);
-    if (!status.ok()) return Refuse(context, status);
-    ScrollQuery query{.limit = request->limit()};
-    if (request->has_from()) {
-      StatusOr<PointId> from = ToPointId(request->from());
-      if (!from.ok()) return Refuse(context, Annotate(from.status(), "from"));
+  void Scroll(ScrollCall* call) {
+    const v1::ScrollRequest& request = call->request();
+    RequestOptions options = ReadOptionsOf(*call);
+    Status status = ReadReadOptions(request.read(), &options);
+    if (!status.ok()) return Refuse(call, status);
+    ScrollQuery query{.limit = request.limit()};
+    if (request.has_from()) {
+      StatusOr<PointId> from = ToPointId(request.from());
+      if (!from.ok()) return Refuse(call, Annotate(from.status(), "from"));
       query.from = *std::move(from);
     }
-    auto* reactor = new ReadReactor();
-    options.cancelled = reactor->cancelled();
-    gateway_.Scroll(request->collection(), std::move(query), ToSelect(request->select()),
-                    std::move(options), [reactor, response](StatusOr<RecordsReport> report) {
-                      if (!report.ok()) return reactor->Finish(rpc::ToGrpcStatus(report.status()));
+    gateway_.Scroll(request.collection(), std::move(query), ToSelect(request.select()),
+                    std::move(options), [call](StatusOr<RecordsReport> report) {
+                      if (!report.ok()) return Refuse(call, report.status());
+                      v1::ScrollResponse* response = call->response();
                       FillRecords(std::move(report->records), response->mutable_points());
                       if (report->next.has_value()) {
                         FillPointId(*report->next, response->mutable_next());
                       }
                       FillToken(report->token, response->mutable_token());
-                      reactor->Finish(grpc::Status::OK);
+                      call->Finish(grpc::Status::OK);
                     });
-    return reactor;
   }
 
-  ServerUnaryReactor* Count(CallbackServerContext* context, const v1::CountRequest* request,
-                            v1::CountResponse* response) override {
-    RequestOptions options = OptionsOf(*context);
-    Status status = ReadReadOptions(request->read(), &options);
-    if (!status.ok()) return Refuse(context, status);
-    ServerUnaryReactor* reactor = context->DefaultReactor();
-    gateway_.Count(
-        request->collection(), std::move(options),
-        Answer<uint64_t>(reactor, [response](uint64_t count) { response->set_count(count); }));
-    return reactor;
+  void Count(CountCall* call) {
+    RequestOptions options = ReadOptionsOf(*call);
+    Status status = ReadReadOptions(call->request().read(), &options);
+    if (!status.ok()) return Refuse(call, status);
+    gateway_.Count(call->request().collection(), std::move(options),
+                   Answer<uint64_t>(
+                       call, [call](uint64_t count) { call->response()->set_count(count); }));
   }
 
-  ServerUnaryReactor* CreateCollection(CallbackServerContext* context,
-                                       const v1::CreateCollectionRequest* request,
-                                       v1::CreateCollectionResponse* response) override {
-    StatusOr<CollectionConfig> config = ToCollectionConfig(request->config());
-    if (!config.ok()) return Refuse(context, config.status());
-    ServerUnaryReactor* reactor = context->DefaultReactor();
+  void CreateCollection(CreateCollectionCall* call) {
+    StatusOr<CollectionConfig> config = ToCollectionConfig(call->request().config());
+    if (!config.ok()) return Refuse(call, config.status());
     gateway_.CreateCollection(
-        *std::move(config), rpc::DeadlineOf(*context, *options_.clock),
-        Answer<rpc::CollectionInfo>(reactor, [response](const rpc::CollectionInfo& info) {
-          FillCollection(info, response->mutable_collection());
+        *std::move(config), call->DeadlineBy(*options_.clock),
+        Answer<rpc::CollectionInfo>(call, [call](const rpc::CollectionInfo& info) {
+          FillCollection(info, call->response()->mutable_collection());
         }));
-    return reactor;
   }
 
-  ServerUnaryReactor* GetCollection(CallbackServerContext* context,
-                                    const v1::GetCollectionRequest* request,
-                                    v1::GetCollectionResponse* response) override {
-    ServerUnaryReactor* reactor = context->DefaultReactor();
+  void GetCollection(GetCollectionCall* call) {
     gateway_.GetCollection(
-        request->name(), rpc::DeadlineOf(*context, *options_.clock),
-        Answer<CollectionReport>(reactor, [response](const CollectionReport& report) {
-          FillCollection(report.info, response->mutable_collection());
-          FillStats(report.stats, response->mutable_stats());
+        call->request().name(), call->DeadlineBy(*options_.clock),
+        Answer<CollectionReport>(call, [call](const CollectionReport& report) {
+          FillCollection(report.info, call->response()->mutable_collection());
+          FillStats(report.stats, call->response()->mutable_stats());
         }));
-    return reactor;
   }
 
-  ServerUnaryReactor* ListCollections(CallbackServerContext* context,
-                                      const v1::ListCollectionsRequest*,
-                                      v1::ListCollectionsResponse* response) override {
-    ServerUnaryReactor* reactor = context->DefaultReactor();
+  void ListCollections(ListCollectionsCall* call) {
     using Infos = std::vector<rpc::CollectionInfo>;
-    gateway_.ListCollections(rpc::DeadlineOf(*context, *options_.clock),
-                             Answer<Infos>(reactor, [response](const Infos& infos) {
+    gateway_.ListCollections(call->DeadlineBy(*options_.clock),
+                             Answer<Infos>(call, [call](const Infos& infos) {
                                for (const rpc::CollectionInfo& info : infos) {
-                                 FillCollection(info, response->add_collections());
+                                 FillCollection(info, call->response()->add_collections());
                                }
                              }));
-    return reactor;
   }
 
-  ServerUnaryReactor* DropCollection(CallbackServerContext* context,
-                                     const v1::DropCollectionRequest* request,
-                                     v1::DropCollectionResponse* response) override {
-    ServerUnaryReactor* reactor = context->DefaultReactor();
+  void DropCollection(DropCollectionCall* call) {
     gateway_.DropCollection(
-        request->name(), rpc::DeadlineOf(*context, *options_.clock),
-        Answer<bool>(reactor, [response](bool existed) { response->set_existed(existed); }));
-    return reactor;
+        call->request().name(), call->DeadlineBy(*options_.clock),
+        Answer<bool>(call, [call](bool existed) { call->response()->set_existed(existed); }));
   }
 
-  ServerUnaryReactor* ClusterStatus(CallbackServerContext* context, const v1::ClusterStatusRequest*,
-                                    v1::ClusterStatusResponse* response) override {
-    ServerUnaryReactor* reactor = context->DefaultReactor();
-    gateway_.ClusterStatus(
-        rpc::DeadlineOf(*context, *options_.clock),
-        Answer<rpc::ClusterStatus>(reactor, [response](const rpc::ClusterStatus& status) {
-          FillClusterStatus(status, response);
-        }));
-    return reactor;
+  void ClusterStatus(ClusterStatusCall* call) {
+    gateway_.ClusterStatus(call->DeadlineBy(*options_.clock),
+                           Answer<rpc::ClusterStatus>(call, [call](const rpc::ClusterStatus& s) {
+                             FillClusterStatus(s, call->response());
+                           }));
   }
 
- private:
-  RequestOptions OptionsOf(const CallbackServerContext& context) const {
-    return {.deadline = rpc::DeadlineOf(context, *options_.clock)};
+  template <typename CallType>
+  RequestOptions ReadOptionsOf(const CallType& call) const {
+    return {.deadline = call.DeadlineBy(*options_.clock),
+            .cancelled = &call.cancelled(),
+            .caller_is_wanted = !call.alone()};
   }
 
-  static ServerUnaryReactor* Refuse(CallbackServerContext* context, const Status& status) {
-    ServerUnaryReactor* reactor = context->DefaultReactor();
-    reactor->Finish(rpc::ToGrpcStatus(status));
-    return reactor;
+  template <typename CallType>
+  static void Refuse(CallType* call, const Status& status) {
+    call->Finish(rpc::ToGrpcStatus(status));
   }
 
   // Finishes with the error, or fills the response by `fill` and finishes.
-  template <typename T, typename Fill>
-  static Callback<T> Answer(ServerUnaryReactor* reactor, Fill fill) {
-    return [reactor, fill = std::move(fill)](StatusOr<T> value) {
-      if (!value.ok()) return reactor->Finish(rpc::ToGrpcStatus(value.status()));
+  template <typename T, typename CallType, typename Fill>
+  static Callback<T> Answer(CallType* call, Fill fill) {
+    return [call, fill = std::move(fill)](StatusOr<T> value) {
+      if (!value.ok()) return Refuse(call, value.status());
       fill(*value);
-      reactor->Finish(grpc::Status::OK);
+      call->Finish(grpc::Status::OK);
     };
   }
 
-  template <typename Request, typename MakeOp>
-  ServerUnaryReactor* WriteByIds(CallbackServerContext* context, const Request* request,
-                                 v1::WriteResponse* response, MakeOp make_op) {
-    StatusOr<std::vector<PointId>> ids = ToPointIds(request->ids());
-    if (!ids.ok()) return Refuse(context, ids.status());
-    return Write(context, request, make_op(*std::move(ids)), response,
-                 [request] { return *ToPointIds(request->ids()); });
+  template <typename CallType, typename MakeOp>
+  void WriteByIds(CallType* call, MakeOp make_op) {
+    StatusOr<std::vector<PointId>> ids = ToPointIds(call->request().ids());
+    if (!ids.ok()) return Refuse(call, ids.status());
+    Write(call, make_op(*std::move(ids)), [call] { return *ToPointIds(call->request().ids()); });
   }
 
   // `ids_of`: those of the request, in its order.
-  template <typename Request, typename IdsOf>
-  ServerUnaryReactor* Write(CallbackServerContext* context, const Request* request, WriteOp op,
-                            v1::WriteResponse* response, IdsOf ids_of) {
-    RequestOptions options = OptionsOf(*context);
-    options.write_session = ToWriteSession(request->session());
-    ServerUnaryReactor* reactor = context->DefaultReactor();
-    gateway_.Write(request->collection(), std::move(op), std::move(options),
-                   [reactor, response, ids_of](StatusOr<WriteReport> report) {
-                     if (!report.ok()) return reactor->Finish(rpc::ToGrpcStatus(report.status()));
-                     FillToken(report->token, response->mutable_token());
-                     response->set_changed_count(report->changed_count);
-                     if (report->status.ok()) return reactor->Finish(grpc::Status::OK);
-                     if (!IsMixed(*report)) {
-                       return reactor->Finish(rpc::ToGrpcStatus(report->status));
-                     }
+  template <typename CallType, typename IdsOf>
+  void Write(CallType* call, WriteOp op, IdsOf ids_of) {
+    RequestOptions options{.deadline = call->DeadlineBy(*options_.clock)};
+    options.write_session = ToWriteSession(call->request().session());
+    gateway_.Write(call->request().collection(), std::move(op), std::move(options),
+                   [call, ids_of](StatusOr<WriteReport> report) {
+                     if (!report.ok()) return Refuse(call, report.status());
+                     FillToken(report->token, call->response()->mutable_token());
+                     call->response()->set_changed_count(report->changed_count);
+                     if (report->status.ok()) return call->Finish(grpc::Status::OK);
+                     if (!IsMixed(*report)) return Refuse(call, report->status);
                      const v1::WriteOutcome outcome = ToWriteOutcome(*report, ids_of());
-                     reactor->Finish(rpc::ToGrpcStatus(report->status, &outcome));
+                     call->Finish(rpc::ToGrpcStatus(report->status, &outcome));
                    });
-    return reactor;
   }
 
   const GrpcServiceOptions options_;
   Gateway& gateway_;
-  ArenaAllocator<v1::StoreVectorRequest, v1::WriteResponse> store_memory_;
-  ArenaAllocator<v1::GetVectorsRequest, v1::GetVectorsResponse> get_memory_;
-  ArenaAllocator<v1::DeleteVectorsRequest, v1::WriteResponse> delete_memory_;
-  ArenaAllocator<v1::SearchRequest, v1::SearchResponse> search_memory_;
-  ArenaAllocator<v1::ScrollRequest, v1::ScrollResponse> scroll_memory_;
 };
 
 }  // namespace
 
-std::unique_ptr<grpc::Service> MakeGrpcService(const GrpcServiceOptions& options) {
+std::unique_ptr<rpc::Service> MakeGrpcService(const GrpcServiceOptions& options) {
   return std::make_unique<GrpcService>(options);
 }
 

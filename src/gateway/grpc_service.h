@@ -6,7 +6,7 @@
 #include "common/limits.h"
 #include "gateway/gateway.h"
 
-namespace grpc {
+namespace vectron::rpc {
 class Service;
 }
 
@@ -24,6 +24,6 @@ struct GrpcServiceOptions {
 // The service vectron.v1.Vectron (proto/vectron/v1/vectron.proto): turns messages
 // into calls of the gateway and back. To be served by an rpc::GrpcServer, whose
 // message_bytes_max is Limits::request_bytes_max.
-std::unique_ptr<grpc::Service> MakeGrpcService(const GrpcServiceOptions& options);
+std::unique_ptr<rpc::Service> MakeGrpcService(const GrpcServiceOptions& options);
 
 }  // namespace vectron::gateway

@@ -11,6 +11,7 @@
 #include "gateway/testing/fake_cluster.h"
 #include "rpc/channel.h"
 #include "rpc/grpc_server.h"
+#include "rpc/service.h"
 #include "rpc/status.h"
 #include "vectron/v1/vectron.grpc.pb.h"
 
@@ -109,7 +110,7 @@ class GrpcServiceTest : public ::testing::Test {
 
   FakeCluster cluster_{3};
   std::unique_ptr<Gateway> gateway_;
-  std::unique_ptr<grpc::Service> service_;
+  std::unique_ptr<rpc::Service> service_;
   std::unique_ptr<rpc::GrpcServer> server_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Vectron::Stub> stub_;

@@ -7,7 +7,8 @@
 
 #include "common/mutex.h"
 #include "gateway/grpc_convert.h"
-#include "rpc/channel.h"
+#include "rpc/service.h"
+#include "vectron/v1/vectron.pb.h"
 
 namespace vectron::gateway {
 namespace {
@@ -25,17 +26,16 @@ struct Batch {
 // bytes than one request may have, wait for their write or for their acknowledgement to
 // be sent; gRPC then stops taking bytes from the client.
 //
-// gRPC calls the On... methods; the gateway calls OnWritten from any thread. The
-// object lives until OnDone and until no write is under way.
+// The server calls the On... methods; the gateway calls OnStored from any thread. The
+// object lives until the call is over and no write is under way.
 class StoreStream final
-    : public grpc::ServerBidiReactor<v1::StoreVectorsRequest, v1::StoreVectorsResponse>,
+    : public rpc::StreamCall<v1::StoreVectorsRequest, v1::StoreVectorsResponse>,
       public std::enable_shared_from_this<StoreStream> {
  public:
-  StoreStream(const GrpcServiceOptions& options, Deadline deadline)
-      : options_(options), deadline_(deadline) {}
+  explicit StoreStream(const GrpcServiceOptions& options) : options_(options) {}
 
-  void Start() {
-    self_ = shared_from_this();
+  void OnBegin() override {
+    deadline_ = DeadlineBy(*options_.clock);
     MutexLock lock(mutex_);
     MaybeRead();
   }
@@ -68,7 +68,7 @@ class StoreStream final
     }
   }
 
-  void OnWriteDone(bool ok) override {
+  void OnWritten(bool ok) override {
     {
       MutexLock lock(mutex_);
       if (!ok) broken_ = true;
@@ -81,7 +81,7 @@ class StoreStream final
     MaybeFinish();
   }
 
-  void OnCancel() override {
+  void OnCancelled() override {
     {
       MutexLock lock(mutex_);
       broken_ = true;
@@ -90,12 +90,10 @@ class StoreStream final
     MaybeFinish();
   }
 
-  void OnDone() override { self_.reset(); }
-
  private:
   void Write(std::unique_ptr<Batch> batch) {
     StatusOr<UpsertPoints> op = ToUpsertPoints(batch->request.points());
-    if (!op.ok()) return OnWritten(std::move(batch), op.status());
+    if (!op.ok()) return OnStored(std::move(batch), op.status());
     RequestOptions request{.deadline = deadline_,
                            .write_session = ToWriteSession(batch->request.session())};
     // Before the batch goes into the callback.
@@ -103,11 +101,11 @@ class StoreStream final
     options_.gateway->Write(std::move(collection), *std::move(op), std::move(request),
                             [self = shared_from_this(),
                              batch = std::move(batch)](StatusOr<WriteReport> report) mutable {
-                              self->OnWritten(std::move(batch), std::move(report));
+                              self->OnStored(std::move(batch), std::move(report));
                             });
   }
 
-  void OnWritten(std::unique_ptr<Batch> batch, StatusOr<WriteReport> report) {
+  void OnStored(std::unique_ptr<Batch> batch, StatusOr<WriteReport> report) {
     FillAnswer(report, batch.get());
     {
       MutexLock lock(mutex_);
@@ -153,7 +151,7 @@ class StoreStream final
     if (broken_) return DropAnswers();
     if (answers_.empty()) return;
     sending_ = true;
-    StartWrite(&answers_.front()->response);
+    StartWrite(answers_.front()->response);
   }
 
   void DropAnswers() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -185,8 +183,7 @@ class StoreStream final
   }
 
   const GrpcServiceOptions options_;
-  const Deadline deadline_;
-  std::shared_ptr<StoreStream> self_;  // until OnDone
+  Deadline deadline_ = kNoDeadline;
 
   Mutex mutex_;
   std::string collection_ ABSL_GUARDED_BY(mutex_);  // of the last message that named one
@@ -204,11 +201,8 @@ class StoreStream final
 
 }  // namespace
 
-grpc::ServerBidiReactor<v1::StoreVectorsRequest, v1::StoreVectorsResponse>* StartStoreStream(
-    const GrpcServiceOptions& options, const grpc::CallbackServerContext& context) {
-  auto stream = std::make_shared<StoreStream>(options, rpc::DeadlineOf(context, *options.clock));
-  stream->Start();
-  return stream.get();
+std::shared_ptr<rpc::CallHandler> MakeStoreStream(const GrpcServiceOptions& options) {
+  return std::make_shared<StoreStream>(options);
 }
 
 }  // namespace vectron::gateway

@@ -1,14 +1,13 @@
 #pragma once
 
-#include <grpcpp/grpcpp.h>
+#include <memory>
 
 #include "gateway/grpc_service.h"
-#include "vectron/v1/vectron.grpc.pb.h"
+#include "rpc/server_call.h"
 
 namespace vectron::gateway {
 
-// Serves one StoreVectors call; owns itself until it is done.
-grpc::ServerBidiReactor<v1::StoreVectorsRequest, v1::StoreVectorsResponse>* StartStoreStream(
-    const GrpcServiceOptions& options, const grpc::CallbackServerContext& context);
+// Serves one StoreVectors call.
+std::shared_ptr<rpc::CallHandler> MakeStoreStream(const GrpcServiceOptions& options);
 
 }  // namespace vectron::gateway

@@ -125,8 +125,10 @@ std::vector<std::pair<const rpc::ShardInfo*, Everything>> ToEveryShard(
 }
 
 rpc::ReadOptions ReadFor(ShardId shard, const RequestOptions& options, Deadline deadline) {
-  rpc::ReadOptions read{
-      .consistency = options.consistency, .deadline = deadline, .cancelled = options.cancelled};
+  rpc::ReadOptions read{.consistency = options.consistency,
+                        .deadline = deadline,
+                        .cancelled = options.cancelled,
+                        .caller_is_wanted = options.caller_is_wanted};
   if (options.consistency != Consistency::kSession) return read;
   bool found = false;
   for (const auto& [seen, index] : options.session.seen) {

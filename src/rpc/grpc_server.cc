@@ -3,8 +3,6 @@
 #include <absl/synchronization/mutex.h>
 #include <fmt/format.h>
 #include <grpc/support/log.h>
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
-#include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
 
 #include <algorithm>
@@ -13,7 +11,9 @@
 #include <utility>
 
 #include "common/logging.h"
+#include "common/thread.h"
 #include "rpc/connection_acceptor.h"
+#include "rpc/server_loop.h"
 
 namespace vectron::rpc {
 namespace {
@@ -44,8 +44,8 @@ void SetUpGrpc() {
     // lock that gRPC takes would pay for.
     absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
     gpr_set_log_function(LogForGrpc);
-    grpc::EnableDefaultHealthCheckService(true);
-    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    // It would bring threads of its own to wait at the server; see ServerLoop.
+    grpc::EnableDefaultHealthCheckService(false);
   });
 }
 
@@ -65,55 +65,87 @@ void SetLimits(const GrpcServerOptions& options, grpc::ServerBuilder* builder) {
   builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, ToInt(options.idle_timeout));
 }
 
+std::vector<std::string> NamesOf(const std::vector<Service*>& services) {
+  std::vector<std::string> names;
+  names.reserve(services.size());
+  for (const Service* service : services) names.push_back(service->name());
+  return names;
+}
+
+std::vector<std::string> WithOurs(std::vector<std::string> names) {
+  names.insert(names.end(), {"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"});
+  return names;
+}
+
 }  // namespace
 
-StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
-    const GrpcServerOptions& options, const std::vector<grpc::Service*>& services) {
+StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOptions& options,
+                                                        const std::vector<Service*>& services) {
+  std::unique_ptr<GrpcServer> server(new GrpcServer(services));
+  VECTRON_RETURN_IF_ERROR(server->Build(options));
+  return server;
+}
+
+GrpcServer::GrpcServer(const std::vector<Service*>& services)
+    : health_(NamesOf(services)),
+      reflection_(WithOurs(NamesOf(services))),
+      large_({.name = "grpc-large", .thread_count = std::max(1, UsableCores() / 4)}) {
+  for (const Service* service : services) AddMethods(*service);
+  AddMethods(health_);
+  AddMethods(reflection_);
+}
+
+void GrpcServer::AddMethods(const Service& service) {
+  for (const auto& [path, make] : service.methods()) methods_.emplace(path, &make);
+}
+
+Status GrpcServer::Build(const GrpcServerOptions& options) {
   ConnectionAcceptorOptions listening;
   listening.listen = options.listen;
   listening.connections_max = options.connections_max;
   listening.unacknowledged_max = options.keepalive_timeout;
   listening.on_refused = options.on_connection_refused;
-  VECTRON_ASSIGN_OR_RETURN(auto acceptor, ConnectionAcceptor::Listen(std::move(listening)));
+  VECTRON_ASSIGN_OR_RETURN(acceptor_, ConnectionAcceptor::Listen(std::move(listening)));
   SetUpGrpc();
   grpc::ServerBuilder builder;
   SetLimits(options, &builder);
-  for (grpc::Service* service : services) builder.RegisterService(service);
-  auto intake = builder.experimental().AddExternalConnectionAcceptor(
+  builder.RegisterAsyncGenericService(&generic_);
+  const int thread_count =
+      options.thread_count > 0 ? options.thread_count : std::max(1, UsableCores() / 4);
+  for (int i = 0; i < thread_count; ++i) {
+    loops_.push_back(std::make_unique<ServerLoop>(
+        fmt::format("grpc-{}", i), ServerLoop::Environment{&generic_, &methods_, &large_, &live_},
+        builder.AddCompletionQueue()));
+  }
+  intake_ = builder.experimental().AddExternalConnectionAcceptor(
       grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
       grpc::InsecureServerCredentials());
-  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  if (server == nullptr) return Internal("gRPC did not start; its log says why");
-  server->GetHealthCheckService()->SetServingStatus(true);
-  return std::unique_ptr<GrpcServer>(
-      new GrpcServer(std::move(acceptor), std::move(intake), std::move(server)));
-}
-
-GrpcServer::GrpcServer(std::unique_ptr<ConnectionAcceptor> acceptor, std::unique_ptr<Intake> intake,
-                       std::unique_ptr<grpc::Server> server)
-    : server_(std::move(server)), intake_(std::move(intake)), acceptor_(std::move(acceptor)) {
+  server_ = builder.BuildAndStart();
+  if (server_ == nullptr) return Internal("gRPC did not start; its log says why");
+  for (const auto& loop : loops_) loop->Start();
+  health_.SetServing(true);
   acceptor_->Start([this](int fd) {
     Intake::NewConnectionParameters connection;
     connection.fd = fd;
     intake_->HandleNewConnection(&connection);
   });
+  return OkStatus();
 }
 
 const std::string& GrpcServer::address() const { return acceptor_->address(); }
 
 GrpcServer::~GrpcServer() { Shutdown(std::chrono::milliseconds(0)); }
 
-std::shared_ptr<grpc::Channel> GrpcServer::InProcessChannel() {
-  return server_->InProcessChannel(grpc::ChannelArguments());
-}
-
 void GrpcServer::Shutdown(std::chrono::milliseconds grace) {
+  if (server_ == nullptr) return;
   acceptor_->Stop();
-  server_->GetHealthCheckService()->Shutdown();
+  health_.Shutdown();
   server_->Shutdown(
       gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
                    gpr_time_from_millis(static_cast<int64_t>(grace.count()), GPR_TIMESPAN)));
   server_->Wait();
+  for (const auto& loop : loops_) loop->Stop();
+  large_.Stop();
 }
 
 }  // namespace vectron::rpc

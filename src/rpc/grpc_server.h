@@ -9,6 +9,12 @@
 
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/string_map.h"
+#include "common/thread_pool.h"
+#include "rpc/health_service.h"
+#include "rpc/reflection_service.h"
+#include "rpc/server_call.h"
+#include "rpc/service.h"
 
 namespace grpc::experimental {
 class ExternalConnectionAcceptor;
@@ -17,9 +23,12 @@ class ExternalConnectionAcceptor;
 namespace vectron::rpc {
 
 class ConnectionAcceptor;
+class ServerLoop;
 
 struct GrpcServerOptions {
   std::string listen;  // HOST:PORT; port 0 takes a free one
+  // Threads that read requests and send answers; 0: one for each four cores.
+  int thread_count = 0;
   // More are told so, and closed.
   size_t connections_max = 4'096;
   std::function<void()> on_connection_refused = [] {};
@@ -36,14 +45,15 @@ struct GrpcServerOptions {
   std::chrono::milliseconds idle_timeout{3'600'000};
 };
 
-// A gRPC server with the standard health service (its status is SERVING for "" and
-// for every service until Shutdown) and server reflection. Thread-safe.
+// A gRPC server with the standard health service (SERVING for "" and for every
+// service until Shutdown) and server reflection. Its calls are served by few threads,
+// each alone at a queue of its own (ServerLoop). Thread-safe.
 class GrpcServer {
  public:
   // Listens and serves `services`, which must outlive the server. UNAVAILABLE if the
   // address cannot be listened on (its message says which).
   static StatusOr<std::unique_ptr<GrpcServer>> Start(const GrpcServerOptions& options,
-                                                     const std::vector<grpc::Service*>& services);
+                                                     const std::vector<Service*>& services);
 
   // Shuts down at once, if that was not done.
   ~GrpcServer();
@@ -53,9 +63,6 @@ class GrpcServer {
   // HOST:PORT, with the port that was taken.
   const std::string& address() const;
 
-  // For clients in this process, without a socket.
-  std::shared_ptr<grpc::Channel> InProcessChannel();
-
   // Reports NOT_SERVING, takes no new requests, lets those under way finish for
   // `grace`, then cancels them. Returns when all are answered. Idempotent.
   void Shutdown(std::chrono::milliseconds grace);
@@ -64,13 +71,24 @@ class GrpcServer {
   // gRPC's end for sockets that were accepted outside of it.
   using Intake = grpc::experimental::ExternalConnectionAcceptor;
 
-  GrpcServer(std::unique_ptr<ConnectionAcceptor> acceptor, std::unique_ptr<Intake> intake,
-             std::unique_ptr<grpc::Server> server);
+  explicit GrpcServer(const std::vector<Service*>& services);
+
+  Status Build(const GrpcServerOptions& options);
+  void AddMethods(const Service& service);
+
+  HealthService health_;
+  ReflectionService reflection_;
+  StringMap<const Service::MakeHandler*> methods_;
+  LiveCalls live_;
+  // Decodes and serves large requests, so that small ones do not wait behind them.
+  ThreadPool large_;
 
   // Each uses those above it.
-  const std::unique_ptr<grpc::Server> server_;
-  const std::unique_ptr<Intake> intake_;
-  const std::unique_ptr<ConnectionAcceptor> acceptor_;
+  grpc::AsyncGenericService generic_;
+  std::vector<std::unique_ptr<ServerLoop>> loops_;
+  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<Intake> intake_;
+  std::unique_ptr<ConnectionAcceptor> acceptor_;
 };
 
 }  // namespace vectron::rpc

@@ -24,6 +24,9 @@ struct ReadOptions {
   // If not null: set by the caller once it no longer wants the answer, and valid until
   // that was given.
   const std::atomic<bool>* cancelled = nullptr;
+  // The calling thread has other requests to see to: a worker in the same process does
+  // not work on it.
+  bool caller_is_wanted = false;
 };
 
 struct WriteRequest {

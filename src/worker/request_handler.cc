@@ -84,10 +84,10 @@ Status ValidateSelect(const CollectionConfig& config, const Select& select) {
   return OkStatus();
 }
 
-// Requests that may take longer than a few milliseconds do not run on their caller's
+// Requests that may take longer than a millisecond do not run on their caller's
 // thread: those are few, others wait for them, and one that searches cannot notice that
 // its client has gone.
-constexpr uint64_t kSmallSearchNodes = 8'192;
+constexpr uint64_t kSmallSearchNodes = 1'024;
 constexpr size_t kSmallReadPoints = 256;
 
 bool IsSmall(const rpc::SearchRequest& request, const CollectionConfig& collection) {
@@ -265,7 +265,8 @@ void RequestHandler::Read(Operation operation, Request request, Callback<Respons
   if (!status.ok()) return refuse(std::move(status));
 
   const std::optional<LogIndex> now = ReadPointNow(*hosted, request.read);
-  if (now.has_value() && IsSmall(request, *hosted->collection)) {
+  if (now.has_value() && !request.read.caller_is_wanted &&
+      IsSmall(request, *hosted->collection)) {
     // The fast path: no other thread, no allocation of ours.
     if (const SearchExecutor::Slot slot = environment_.executor->TryEnter()) {
       StatusOr<Response> response = execute(*hosted->shard, request, *now);
