@@ -26,7 +26,7 @@ class Placement;
 namespace vectron::rpc {
 class GrpcServer;
 class Service;
-}
+}  // namespace vectron::rpc
 namespace vectron::worker {
 class Worker;
 }

@@ -151,9 +151,9 @@ class GrpcService final : public rpc::Service {
     RequestOptions options = ReadOptionsOf(*call);
     Status status = ReadReadOptions(call->request().read(), &options);
     if (!status.ok()) return Refuse(call, status);
-    gateway_.Count(call->request().collection(), std::move(options),
-                   Answer<uint64_t>(
-                       call, [call](uint64_t count) { call->response()->set_count(count); }));
+    gateway_.Count(
+        call->request().collection(), std::move(options),
+        Answer<uint64_t>(call, [call](uint64_t count) { call->response()->set_count(count); }));
   }
 
   void CreateCollection(CreateCollectionCall* call) {
@@ -167,12 +167,11 @@ class GrpcService final : public rpc::Service {
   }
 
   void GetCollection(GetCollectionCall* call) {
-    gateway_.GetCollection(
-        call->request().name(), call->DeadlineBy(*options_.clock),
-        Answer<CollectionReport>(call, [call](const CollectionReport& report) {
-          FillCollection(report.info, call->response()->mutable_collection());
-          FillStats(report.stats, call->response()->mutable_stats());
-        }));
+    gateway_.GetCollection(call->request().name(), call->DeadlineBy(*options_.clock),
+                           Answer<CollectionReport>(call, [call](const CollectionReport& report) {
+                             FillCollection(report.info, call->response()->mutable_collection());
+                             FillStats(report.stats, call->response()->mutable_stats());
+                           }));
   }
 
   void ListCollections(ListCollectionsCall* call) {

@@ -28,9 +28,8 @@ struct Batch {
 //
 // The server calls the On... methods; the gateway calls OnStored from any thread. The
 // object lives until the call is over and no write is under way.
-class StoreStream final
-    : public rpc::StreamCall<v1::StoreVectorsRequest, v1::StoreVectorsResponse>,
-      public std::enable_shared_from_this<StoreStream> {
+class StoreStream final : public rpc::StreamCall<v1::StoreVectorsRequest, v1::StoreVectorsResponse>,
+                          public std::enable_shared_from_this<StoreStream> {
  public:
   explicit StoreStream(const GrpcServiceOptions& options) : options_(options) {}
 

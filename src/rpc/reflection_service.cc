@@ -84,8 +84,8 @@ class ReflectionService::Stream final : public StreamCall<Request, Response> {
               request_.all_extension_numbers_of_type());
           return;
         }
-        return FillError(
-            fmt::format("'{}' is not known", request_.all_extension_numbers_of_type()), out);
+        return FillError(fmt::format("'{}' is not known", request_.all_extension_numbers_of_type()),
+                         out);
       case Request::kFileContainingExtension:
         return FillError("there are no extensions", out);
       case Request::MESSAGE_REQUEST_NOT_SET:

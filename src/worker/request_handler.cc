@@ -265,8 +265,7 @@ void RequestHandler::Read(Operation operation, Request request, Callback<Respons
   if (!status.ok()) return refuse(std::move(status));
 
   const std::optional<LogIndex> now = ReadPointNow(*hosted, request.read);
-  if (now.has_value() && !request.read.caller_is_wanted &&
-      IsSmall(request, *hosted->collection)) {
+  if (now.has_value() && !request.read.caller_is_wanted && IsSmall(request, *hosted->collection)) {
     // The fast path: no other thread, no allocation of ours.
     if (const SearchExecutor::Slot slot = environment_.executor->TryEnter()) {
       StatusOr<Response> response = execute(*hosted->shard, request, *now);

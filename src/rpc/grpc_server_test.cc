@@ -1,0 +1,252 @@
+#include "rpc/grpc_server.h"
+
+#include <gmock/gmock.h>
+#include <google/protobuf/descriptor.pb.h>
+#include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/impl/codegen/proto_utils.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "common/mutex.h"
+#include "common/thread.h"
+#include "grpc/health/v1/health.pb.h"
+#include "grpc/reflection/v1/reflection.pb.h"
+#include "rpc/channel.h"
+
+namespace vectron::rpc {
+namespace {
+
+namespace health = ::grpc::health::v1;
+namespace reflection = ::grpc::reflection::v1;
+using health::HealthCheckRequest;
+using health::HealthCheckResponse;
+using std::chrono::milliseconds;
+using ::testing::Contains;
+using ::testing::HasSubstr;
+
+// Answers with the request's service name, once Release was called if it is "held".
+class EchoService final : public Service {
+ public:
+  using Call = UnaryCall<HealthCheckRequest, HealthCheckRequest>;
+
+  EchoService() : Service("test.Echo") {
+    AddUnary<HealthCheckRequest, HealthCheckRequest>("Echo", [this](Call* call) {
+      call->response()->set_service(call->request().service());
+      if (call->request().service() != "held") return call->Finish(grpc::Status::OK);
+      MutexLock lock(mutex_);
+      held_ = call;
+      changed_.NotifyAll();
+    });
+  }
+
+  void WaitHeld() {
+    MutexLock lock(mutex_);
+    while (held_ == nullptr) changed_.Wait(mutex_);
+  }
+  // Until the held call's client has gone.
+  void WaitCancelled() {
+    WaitHeld();
+    MutexLock lock(mutex_);
+    while (!held_->cancelled()) changed_.WaitFor(mutex_, milliseconds(1));
+  }
+  void Release() {
+    MutexLock lock(mutex_);
+    held_->Finish(grpc::Status::OK);
+    held_ = nullptr;
+  }
+
+ private:
+  Mutex mutex_;
+  CondVar changed_;
+  Call* held_ ABSL_GUARDED_BY(mutex_) = nullptr;
+};
+
+class GrpcServerTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto server = GrpcServer::Start(
+        {.listen = "127.0.0.1:0", .thread_count = 2, .message_bytes_max = 1 << 20}, {&echo_});
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+    channel_ = MakeChannel(server_->address(), {.own_connection = true});
+  }
+
+  template <typename Response, typename Request>
+  grpc::Status Call(const std::string& method, const Request& request, Response* response,
+                    grpc::ClientContext* context) {
+    grpc::TemplatedGenericStub<Request, Response> stub(channel_);
+    grpc::CompletionQueue queue;
+    context->set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
+    const auto call = stub.PrepareUnaryCall(context, method, request, &queue);
+    call->StartCall();
+    grpc::Status status;
+    call->Finish(response, &status, nullptr);
+    void* tag = nullptr;
+    bool ok = false;
+    EXPECT_TRUE(queue.Next(&tag, &ok));
+    return status;
+  }
+  template <typename Response, typename Request>
+  grpc::Status Call(const std::string& method, const Request& request, Response* response) {
+    grpc::ClientContext context;
+    return Call(method, request, response, &context);
+  }
+
+  grpc::Status Echo(const std::string& text, std::string* answer) {
+    HealthCheckRequest request;
+    request.set_service(text);
+    HealthCheckRequest response;
+    const grpc::Status status = Call("/test.Echo/Echo", request, &response);
+    *answer = response.service();
+    return status;
+  }
+
+  EchoService echo_;
+  std::unique_ptr<GrpcServer> server_;
+  std::shared_ptr<grpc::Channel> channel_;
+};
+
+TEST_F(GrpcServerTest, ServesSmallAndLargeCallsFromManyClients) {
+  std::vector<std::unique_ptr<Thread>> clients;
+  for (int c = 0; c < 4; ++c) {
+    clients.push_back(std::make_unique<Thread>("client", ThreadPriority::kNormal, [&, c] {
+      for (int i = 0; i < 50; ++i) {
+        // Every other one is long enough to be decoded on another thread.
+        const std::string text(i % 2 == 0 ? 1 + i : 200'000 + i, static_cast<char>('a' + c));
+        std::string answer;
+        const grpc::Status status = Echo(text, &answer);
+        ASSERT_TRUE(status.ok()) << status.error_message();
+        ASSERT_TRUE(answer == text);
+      }
+    }));
+  }
+  for (auto& client : clients) client->Join();
+}
+
+TEST_F(GrpcServerTest, RefusesUnknownMethodsAndWhatIsNoMessage) {
+  std::string text;
+  HealthCheckRequest request;
+  HealthCheckRequest response;
+  const grpc::Status unknown = Call("/test.Echo/Other", request, &response);
+  EXPECT_EQ(unknown.error_code(), grpc::StatusCode::UNIMPLEMENTED);
+  EXPECT_THAT(unknown.error_message(), HasSubstr("/test.Echo/Other"));
+
+  const grpc::Slice garbage("\xff\xff\xff");
+  const grpc::ByteBuffer bytes(&garbage, 1);
+  grpc::ByteBuffer answer;
+  EXPECT_EQ(Call("/test.Echo/Echo", bytes, &answer).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+
+  request.set_service(std::string(2 << 20, 'x'));
+  EXPECT_EQ(Call("/test.Echo/Echo", request, &response).error_code(),
+            grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_TRUE(Echo("goes on", &text).ok());
+}
+
+TEST_F(GrpcServerTest, TellsACallThatItsClientHasGone) {
+  grpc::ClientContext context;
+  Thread client("client", ThreadPriority::kNormal, [&] {
+    HealthCheckRequest request;
+    request.set_service("held");
+    HealthCheckRequest response;
+    EXPECT_EQ(Call("/test.Echo/Echo", request, &response, &context).error_code(),
+              grpc::StatusCode::CANCELLED);
+  });
+  echo_.WaitHeld();
+  context.TryCancel();
+  echo_.WaitCancelled();
+  client.Join();
+  echo_.Release();
+}
+
+TEST_F(GrpcServerTest, AStopWaitsForCallsUnderWay) {
+  std::string answer;
+  Thread client("client", ThreadPriority::kNormal,
+                [&] { EXPECT_TRUE(Echo("held", &answer).ok()); });
+  echo_.WaitHeld();
+  Thread stop("stop", ThreadPriority::kNormal, [&] { server_->Shutdown(milliseconds(20'000)); });
+  echo_.Release();
+  client.Join();
+  stop.Join();
+  EXPECT_EQ(answer, "held");
+  EXPECT_FALSE(Echo("too late", &answer).ok());
+}
+
+TEST_F(GrpcServerTest, ChecksAndWatchesHealth) {
+  HealthCheckRequest request;
+  HealthCheckResponse response;
+  ASSERT_TRUE(Call("/grpc.health.v1.Health/Check", request, &response).ok());
+  EXPECT_EQ(response.status(), HealthCheckResponse::SERVING);
+  request.set_service("test.Echo");
+  ASSERT_TRUE(Call("/grpc.health.v1.Health/Check", request, &response).ok());
+  EXPECT_EQ(response.status(), HealthCheckResponse::SERVING);
+  request.set_service("test.Other");
+  EXPECT_EQ(Call("/grpc.health.v1.Health/Check", request, &response).error_code(),
+            grpc::StatusCode::NOT_FOUND);
+
+  request.set_service("test.Echo");
+  grpc::TemplatedGenericStub<HealthCheckRequest, HealthCheckResponse> stub(channel_);
+  grpc::CompletionQueue queue;
+  const auto next = [&queue] {
+    void* tag = nullptr;
+    bool ok = false;
+    EXPECT_TRUE(queue.Next(&tag, &ok));
+    return ok;
+  };
+  grpc::ClientContext context;
+  const auto watch = stub.PrepareCall(&context, "/grpc.health.v1.Health/Watch", &queue);
+  watch->StartCall(nullptr);
+  ASSERT_TRUE(next());
+  watch->WriteLast(request, {}, nullptr);
+  ASSERT_TRUE(next());
+  watch->Read(&response, nullptr);
+  ASSERT_TRUE(next());
+  EXPECT_EQ(response.status(), HealthCheckResponse::SERVING);
+  // Ends with the server.
+  Thread stop("stop", ThreadPriority::kNormal, [&] { server_->Shutdown(milliseconds(20'000)); });
+  watch->Read(&response, nullptr);
+  EXPECT_FALSE(next());
+  grpc::Status status;
+  watch->Finish(&status, nullptr);
+  next();
+  EXPECT_FALSE(status.ok());
+  stop.Join();
+}
+
+TEST_F(GrpcServerTest, DescribesItsServices) {
+  using reflection::ServerReflectionRequest;
+  using reflection::ServerReflectionResponse;
+  for (const char* version : {"v1", "v1alpha"}) {
+    const std::string method =
+        std::string("/grpc.reflection.") + version + ".ServerReflection/ServerReflectionInfo";
+    const auto ask = [&](const ServerReflectionRequest& request) {
+      ServerReflectionResponse response;
+      const grpc::Status status = Call(method, request, &response);
+      EXPECT_TRUE(status.ok()) << status.error_message();
+      return response;
+    };
+    ServerReflectionRequest request;
+    request.set_list_services("*");
+    std::vector<std::string> names;
+    for (const auto& service : ask(request).list_services_response().service()) {
+      names.push_back(service.name());
+    }
+    EXPECT_THAT(names, Contains("test.Echo"));
+    EXPECT_THAT(names, Contains("grpc.health.v1.Health"));
+
+    request.set_file_containing_symbol("grpc.health.v1.Health");
+    const auto found = ask(request);
+    ASSERT_EQ(found.file_descriptor_response().file_descriptor_proto_size(), 1);
+    google::protobuf::FileDescriptorProto file;
+    ASSERT_TRUE(file.ParseFromString(found.file_descriptor_response().file_descriptor_proto(0)));
+    EXPECT_EQ(file.package(), "grpc.health.v1");
+    request.set_file_by_filename("no/such.proto");
+    EXPECT_EQ(ask(request).error_response().error_code(), grpc::StatusCode::NOT_FOUND);
+  }
+}
+
+}  // namespace
+}  // namespace vectron::rpc
