@@ -64,7 +64,7 @@ class EchoService final : public Service {
   Call* held_ ABSL_GUARDED_BY(mutex_) = nullptr;
 };
 
-class GrpcServerTest : public ::testing::Test {
+class ServedCallsTest : public ::testing::Test {
  protected:
   void SetUp() override {
     auto server = GrpcServer::Start(
@@ -109,7 +109,7 @@ class GrpcServerTest : public ::testing::Test {
   std::shared_ptr<grpc::Channel> channel_;
 };
 
-TEST_F(GrpcServerTest, ServesSmallAndLargeCallsFromManyClients) {
+TEST_F(ServedCallsTest, ServesSmallAndLargeCallsFromManyClients) {
   std::vector<std::unique_ptr<Thread>> clients;
   for (int c = 0; c < 4; ++c) {
     clients.push_back(std::make_unique<Thread>("client", ThreadPriority::kNormal, [&, c] {
@@ -126,7 +126,7 @@ TEST_F(GrpcServerTest, ServesSmallAndLargeCallsFromManyClients) {
   for (auto& client : clients) client->Join();
 }
 
-TEST_F(GrpcServerTest, RefusesUnknownMethodsAndWhatIsNoMessage) {
+TEST_F(ServedCallsTest, RefusesUnknownMethodsAndWhatIsNoMessage) {
   std::string text;
   HealthCheckRequest request;
   HealthCheckRequest response;
@@ -146,7 +146,7 @@ TEST_F(GrpcServerTest, RefusesUnknownMethodsAndWhatIsNoMessage) {
   EXPECT_TRUE(Echo("goes on", &text).ok());
 }
 
-TEST_F(GrpcServerTest, TellsACallThatItsClientHasGone) {
+TEST_F(ServedCallsTest, TellsACallThatItsClientHasGone) {
   grpc::ClientContext context;
   Thread client("client", ThreadPriority::kNormal, [&] {
     HealthCheckRequest request;
@@ -162,7 +162,7 @@ TEST_F(GrpcServerTest, TellsACallThatItsClientHasGone) {
   echo_.Release();
 }
 
-TEST_F(GrpcServerTest, AStopWaitsForCallsUnderWay) {
+TEST_F(ServedCallsTest, AStopWaitsForCallsUnderWay) {
   std::string answer;
   Thread client("client", ThreadPriority::kNormal,
                 [&] { EXPECT_TRUE(Echo("held", &answer).ok()); });
@@ -175,7 +175,7 @@ TEST_F(GrpcServerTest, AStopWaitsForCallsUnderWay) {
   EXPECT_FALSE(Echo("too late", &answer).ok());
 }
 
-TEST_F(GrpcServerTest, ChecksAndWatchesHealth) {
+TEST_F(ServedCallsTest, ChecksAndWatchesHealth) {
   HealthCheckRequest request;
   HealthCheckResponse response;
   ASSERT_TRUE(Call("/grpc.health.v1.Health/Check", request, &response).ok());
@@ -216,7 +216,7 @@ TEST_F(GrpcServerTest, ChecksAndWatchesHealth) {
   stop.Join();
 }
 
-TEST_F(GrpcServerTest, DescribesItsServices) {
+TEST_F(ServedCallsTest, DescribesItsServices) {
   using reflection::ServerReflectionRequest;
   using reflection::ServerReflectionResponse;
   for (const char* version : {"v1", "v1alpha"}) {
