@@ -231,7 +231,8 @@ TEST_F(ServedCallsTest, DescribesItsServices) {
     ServerReflectionRequest request;
     request.set_list_services("*");
     std::vector<std::string> names;
-    for (const auto& service : ask(request).list_services_response().service()) {
+    const auto listed = ask(request);
+    for (const auto& service : listed.list_services_response().service()) {
       names.push_back(service.name());
     }
     EXPECT_THAT(names, Contains("test.Echo"));
