@@ -97,8 +97,7 @@ TEST_F(ShardConcurrencyTest, ScoreVectorAndPayloadOfAHitAreOfOneVersion) {
       SearchQuery query;
       query.vector = Vector(0);
       query.k = 15;
-      const auto found =
-          shard_->Search(query, {.payload = true, .vectors = with_vectors}, {});
+      const auto found = shard_->Search(query, {.payload = true, .vectors = with_vectors}, {});
       if (!found.ok()) return;
       for (const ScoredRecord& hit : *found) {
         const std::string x = std::to_string(static_cast<int>(hit.score));
