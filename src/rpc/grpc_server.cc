@@ -72,10 +72,8 @@ std::vector<std::string> NamesOf(const std::vector<Service*>& services) {
   return names;
 }
 
-std::vector<std::string> WithOurs(std::vector<std::string> names) {
-  names.insert(names.end(), {"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"});
-  return names;
-}
+// One for each four cores.
+int DefaultThreadCount() { return std::max(1, UsableCores() / 4); }
 
 }  // namespace
 
@@ -88,8 +86,12 @@ StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOptions&
 
 GrpcServer::GrpcServer(const std::vector<Service*>& services)
     : health_(NamesOf(services)),
-      reflection_(WithOurs(NamesOf(services))),
-      large_({.name = "grpc-large", .thread_count = std::max(1, UsableCores() / 4)}) {
+      reflection_([&] {
+        std::vector<std::string> names = NamesOf(services);
+        names.push_back(health_.name());
+        return names;
+      }()),
+      large_({.name = "grpc-large", .thread_count = DefaultThreadCount()}) {
   for (const Service* service : services) AddMethods(*service);
   AddMethods(health_);
   AddMethods(reflection_);
@@ -110,8 +112,7 @@ Status GrpcServer::Build(const GrpcServerOptions& options) {
   grpc::ServerBuilder builder;
   SetLimits(options, &builder);
   builder.RegisterAsyncGenericService(&generic_);
-  const int thread_count =
-      options.thread_count > 0 ? options.thread_count : std::max(1, UsableCores() / 4);
+  const int thread_count = options.thread_count > 0 ? options.thread_count : DefaultThreadCount();
   for (int i = 0; i < thread_count; ++i) {
     loops_.push_back(std::make_unique<ServerLoop>(
         fmt::format("grpc-{}", i), ServerLoop::Environment{&generic_, &methods_, &large_, &live_},

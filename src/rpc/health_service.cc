@@ -124,26 +124,20 @@ void HealthService::SetServing(bool serving) {
     MutexLock lock(mutex_);
     serving_ = serving;
   }
-  Tell();
+  for (const auto& watcher : Watchers()) watcher->Update();
 }
 
 void HealthService::Shutdown() {
-  std::set<std::shared_ptr<Watcher>> watchers;
   {
     MutexLock lock(mutex_);
     ended_ = true;
-    watchers = watchers_;
   }
-  for (const auto& watcher : watchers) watcher->End();
+  for (const auto& watcher : Watchers()) watcher->End();
 }
 
-void HealthService::Tell() {
-  std::set<std::shared_ptr<Watcher>> watchers;
-  {
-    MutexLock lock(mutex_);
-    watchers = watchers_;
-  }
-  for (const auto& watcher : watchers) watcher->Update();
+std::set<std::shared_ptr<HealthService::Watcher>> HealthService::Watchers() const {
+  MutexLock lock(mutex_);
+  return watchers_;
 }
 
 void HealthService::Add(const std::shared_ptr<Watcher>& watcher) {

@@ -30,7 +30,7 @@ class HealthService final : public Service {
   bool IsServing() const;
   void Add(const std::shared_ptr<Watcher>& watcher);
   void Remove(Watcher* watcher);
-  void Tell();
+  std::set<std::shared_ptr<Watcher>> Watchers() const;
 
   const StringSet names_;
   mutable Mutex mutex_;

@@ -101,6 +101,7 @@ class ReflectionService::Stream final : public StreamCall<Request, Response> {
 
 ReflectionService::ReflectionService(std::vector<std::string> services)
     : Service("grpc.reflection.v1.ServerReflection"), services_(std::move(services)) {
+  services_.push_back(name());
   // The messages are the same, and older clients know only the older name.
   for (const char* service : {name().c_str(), "grpc.reflection.v1alpha.ServerReflection"}) {
     AddMethodOf(service, "ServerReflectionInfo",

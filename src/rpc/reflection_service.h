@@ -7,8 +7,8 @@
 
 namespace vectron::rpc {
 
-// grpc.reflection.v1 and v1alpha ServerReflection: describes `services`, and every
-// message that is compiled into the program. Thread-safe.
+// grpc.reflection.v1 and v1alpha ServerReflection: describes `services`, itself and
+// every message that is compiled into the program. Thread-safe.
 class ReflectionService final : public Service {
  public:
   // `services`: full names.
@@ -17,7 +17,7 @@ class ReflectionService final : public Service {
  private:
   class Stream;
 
-  const std::vector<std::string> services_;
+  std::vector<std::string> services_;  // with this one
 };
 
 }  // namespace vectron::rpc

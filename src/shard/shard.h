@@ -28,6 +28,7 @@
 
 namespace vectron::shard {
 
+struct RecordHeader;
 class WriteStage;
 
 struct ShardOptions {
@@ -226,7 +227,7 @@ class Shard : public consensus::StateMachine {
                              std::vector<ScoredRecord>* results) const;
   // Of a stored point; nothing if it lacks the vector.
   StatusOr<std::optional<float>> ScoreNow(const State& state, const SearchQuery& query,
-                                          std::string_view key, std::string_view record,
+                                          std::string_view key, const RecordHeader& header,
                                           const storage::Snapshot& snapshot) const;
   uint64_t TailCountMax(const VectorConfig& config) const;
 

@@ -168,7 +168,7 @@ StatusOr<bool> Shard::FillRecords(const State& state, const SearchQuery& query, 
       if (view.header.version > seen.value()) {
         measured_again = true;
         VECTRON_ASSIGN_OR_RETURN(const std::optional<float> score,
-                                 ScoreNow(state, query, keys[i], *record, *snapshot));
+                                 ScoreNow(state, query, keys[i], view.header, *snapshot));
         const bool passes =
             score.has_value() && (!query.score_threshold.has_value() ||
                                   PassesThreshold(metric, *score, *query.score_threshold));
@@ -195,14 +195,13 @@ StatusOr<bool> Shard::FillRecords(const State& state, const SearchQuery& query, 
 }
 
 StatusOr<std::optional<float>> Shard::ScoreNow(const State& state, const SearchQuery& query,
-                                               std::string_view key, std::string_view record,
+                                               std::string_view key, const RecordHeader& header,
                                                const storage::Snapshot& snapshot) const {
   const Schema& schema = state.store->schema();
   VECTRON_ASSIGN_OR_RETURN(const size_t number, schema.Require(query.vector_name));
-  VECTRON_ASSIGN_OR_RETURN(const RecordView view, DecodeRecord(record));
   VECTRON_ASSIGN_OR_RETURN(
       const std::vector<NamedVector> vectors,
-      state.store->ReadVectors(key, view.header, std::vector<std::string>{query.vector_name},
+      state.store->ReadVectors(key, header, std::vector<std::string>{query.vector_name},
                                &snapshot));
   if (vectors.empty()) return std::optional<float>();
   VECTRON_ASSIGN_OR_RETURN(const float score,
