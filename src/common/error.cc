@@ -32,6 +32,8 @@ constexpr std::array kReasons = {
     ReasonInfo{Reason::kShardNotFound, "SHARD_NOT_FOUND", StatusCode::kUnavailable, 503},
     ReasonInfo{Reason::kUnavailable, "UNAVAILABLE", StatusCode::kUnavailable, 503},
     ReasonInfo{Reason::kOutcomeUnknown, "OUTCOME_UNKNOWN", StatusCode::kDeadlineExceeded, 504},
+    ReasonInfo{Reason::kOutcomeForgotten, "OUTCOME_FORGOTTEN", StatusCode::kFailedPrecondition,
+               409},
     ReasonInfo{Reason::kOverloaded, "OVERLOADED", StatusCode::kResourceExhausted, 429},
     ReasonInfo{Reason::kDiskFull, "DISK_FULL", StatusCode::kResourceExhausted, 507},
     ReasonInfo{Reason::kDeadlineExceeded, "DEADLINE_EXCEEDED", StatusCode::kDeadlineExceeded, 504},
@@ -41,7 +43,17 @@ constexpr std::array kReasons = {
     ReasonInfo{Reason::kCorruption, "CORRUPTION", StatusCode::kDataLoss, 500},
     ReasonInfo{Reason::kIncompatibleFormat, "INCOMPATIBLE_FORMAT", StatusCode::kFailedPrecondition,
                500},
+    ReasonInfo{Reason::kStarting, "STARTING", StatusCode::kUnavailable, 503},
     ReasonInfo{Reason::kShuttingDown, "SHUTTING_DOWN", StatusCode::kUnavailable, 503},
+    ReasonInfo{Reason::kTooManyConnections, "TOO_MANY_CONNECTIONS", StatusCode::kUnavailable, 503},
+    ReasonInfo{Reason::kUnknownRoute, "UNKNOWN_ROUTE", StatusCode::kUnimplemented, 404},
+    ReasonInfo{Reason::kMethodNotAllowed, "METHOD_NOT_ALLOWED", StatusCode::kUnimplemented, 405},
+    ReasonInfo{Reason::kRequestTooLarge, "REQUEST_TOO_LARGE", StatusCode::kResourceExhausted, 413},
+    ReasonInfo{Reason::kHeaderTooLarge, "HEADER_TOO_LARGE", StatusCode::kResourceExhausted, 431},
+    ReasonInfo{Reason::kRequestTimeout, "REQUEST_TIMEOUT", StatusCode::kDeadlineExceeded, 408},
+    ReasonInfo{Reason::kUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE",
+               StatusCode::kInvalidArgument, 415},
+    ReasonInfo{Reason::kExpectationFailed, "EXPECTATION_FAILED", StatusCode::kInvalidArgument, 417},
     ReasonInfo{Reason::kInternal, "INTERNAL", StatusCode::kInternal, 500},
 };
 
@@ -97,15 +109,9 @@ ErrorDetails DetailsOf(const Status& status) {
   return details;
 }
 
-Status UnknownForGood(std::string_view message) {
-  return MakeError(Reason::kOutcomeUnknown, message, {{"final", "true"}});
-}
-
-bool IsUnknownForGood(const Status& status) {
-  if (ReasonOf(status) != Reason::kOutcomeUnknown) return false;
-  const auto details = DetailsOf(status);
-  return std::any_of(details.begin(), details.end(),
-                     [](const auto& detail) { return detail.first == "final"; });
+bool IsOutcomeUnknown(const Status& status) {
+  const Reason reason = ReasonOf(status);
+  return reason == Reason::kOutcomeUnknown || reason == Reason::kOutcomeForgotten;
 }
 
 Status Annotate(const Status& status, std::string_view context) {

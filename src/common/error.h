@@ -36,6 +36,7 @@ enum class Reason {
   kShardNotFound,       // this worker does not host the shard
   kUnavailable,         // nobody can answer now; nothing was done
   kOutcomeUnknown,      // a write may or may not have been, or still be, applied
+  kOutcomeForgotten,    // the same, for good: no retry will tell what became of it
   kOverloaded,          // refused before anything was done; details: "retry_after_ms"
   kDiskFull,            // refused before anything was done
   kDeadlineExceeded,    // nothing was done (reads); writes use kOutcomeUnknown
@@ -43,7 +44,17 @@ enum class Reason {
   kResponseTooLarge,    // the answer would have more bytes than are allowed; ask for less
   kCorruption,          // stored data failed a check; says what and where
   kIncompatibleFormat,  // stored data of another version
+  kStarting,            // not yet: the process replays its logs
   kShuttingDown,
+  kTooManyConnections,
+  // Of a request that was refused before it was understood.
+  kUnknownRoute,      // no such path or gRPC method
+  kMethodNotAllowed,  // the path takes other HTTP methods
+  kRequestTooLarge,
+  kHeaderTooLarge,
+  kRequestTimeout,  // it came too slowly
+  kUnsupportedMediaType,
+  kExpectationFailed,  // an HTTP Expect other than 100-continue
   kInternal,
 };
 
@@ -65,10 +76,8 @@ Reason ReasonOf(const Status& status);
 // Empty if there are none.
 ErrorDetails DetailsOf(const Status& status);
 
-// OUTCOME_UNKNOWN for good: no retry will tell what became of the write. Details:
-// "final".
-Status UnknownForGood(std::string_view message);
-bool IsUnknownForGood(const Status& status);
+// kOutcomeUnknown or kOutcomeForgotten.
+bool IsOutcomeUnknown(const Status& status);
 
 // `status` with `context` and ": " before its message; reason and details kept.
 Status Annotate(const Status& status, std::string_view context);
@@ -81,8 +90,7 @@ Status NotLeader(GroupId group, std::optional<NodeId> leader);
 // Empty unless `status` is kNotLeader and names the leader.
 std::optional<NodeId> LeaderHint(const Status& status);
 
-// 200 for OK, else what Qdrant's dialect gives for such an error: 400, 404, 409,
-// 413, 429, 499, 500, 503, 504, 507.
+// 200 for OK, else what Qdrant's dialect and HTTP give for such an error.
 int HttpCodeOf(const Status& status);
 
 }  // namespace vectron

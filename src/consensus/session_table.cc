@@ -71,9 +71,9 @@ std::optional<ApplyResult> DecodeResult(std::string_view bytes) {
       return ApplyResult(std::move(error));
     }
     case kNotKept:
-      return ApplyResult(
-          UnknownForGood("this write was applied before; its result was too large to "
-                         "keep"));
+      return ApplyResult(MakeError(Reason::kOutcomeForgotten,
+                                   "this write was applied before; its result was too large to "
+                                   "keep"));
     default:
       return std::nullopt;
   }
@@ -88,7 +88,8 @@ SessionTable::SessionTable(const Options& options) : options_(options) {
 std::optional<ApplyResult> SessionTable::Find(const WriteSession& write) const {
   if (write.session == 0) return std::nullopt;
   const auto unknown = [&](std::string_view why) {
-    return ApplyResult(UnknownForGood(
+    return ApplyResult(MakeError(
+        Reason::kOutcomeForgotten,
         fmt::format("whether write {} of session {:016x} was applied earlier cannot be known: {}",
                     write.sequence, write.session, why)));
   };

@@ -38,7 +38,7 @@ struct SessionChange {
 // Everything is bounded, and what is given up first follows from the log alone,
 // so all replicas agree. A session that was idle longest loses its results but
 // keeps one number, the sequence below which its outcomes are unknown; a retry
-// below it gets OUTCOME_UNKNOWN and is not applied. Only when
+// below it gets OUTCOME_FORGOTTEN and is not applied. Only when
 // `idle_session_count_max` other sessions were idle after it is it forgotten
 // altogether.
 //
@@ -57,7 +57,7 @@ class SessionTable {
   explicit SessionTable(const Options& options);
 
   // What became of this write earlier: nothing (apply it), its result, or
-  // OUTCOME_UNKNOWN for good (it may have been applied, do not apply it). Writes without a
+  // OUTCOME_FORGOTTEN (it may have been applied, do not apply it). Writes without a
   // session are always new.
   std::optional<ApplyResult> Find(const WriteSession& write) const;
 

@@ -86,14 +86,14 @@ TEST_F(SessionTableTest, AcknowledgedResultsAreDroppedAndNeverAppliedAgain) {
   ASSERT_TRUE(Apply({7, 2, 0}));
   ASSERT_TRUE(Apply({7, 5, 3}));
   EXPECT_EQ(stored_.size(), 2u);  // the session and the result of 5
-  EXPECT_EQ(FoundReason({7, 1, 0}), Reason::kOutcomeUnknown);
-  EXPECT_EQ(FoundReason({7, 2, 0}), Reason::kOutcomeUnknown);
+  EXPECT_EQ(FoundReason({7, 1, 0}), Reason::kOutcomeForgotten);
+  EXPECT_EQ(FoundReason({7, 2, 0}), Reason::kOutcomeForgotten);
   EXPECT_FALSE(table_.Find({7, 3, 3}).has_value());  // still on its way
   EXPECT_TRUE(table_.Find({7, 5, 3})->ok());
 }
 
 TEST_F(SessionTableTest, WriteBelowItsOwnAcknowledgementIsRefused) {
-  EXPECT_EQ(FoundReason({7, 4, 9}), Reason::kOutcomeUnknown);
+  EXPECT_EQ(FoundReason({7, 4, 9}), Reason::kOutcomeForgotten);
 }
 
 TEST_F(SessionTableTest, SequencesMayArriveOutOfOrderAcrossShards) {
@@ -105,21 +105,21 @@ TEST_F(SessionTableTest, SequencesMayArriveOutOfOrderAcrossShards) {
 
 TEST_F(SessionTableTest, TooManyResultsOfOneSessionDropItsLowest) {
   for (uint64_t sequence = 1; sequence <= 5; ++sequence) ASSERT_TRUE(Apply({7, sequence, 0}));
-  EXPECT_EQ(FoundReason({7, 1, 0}), Reason::kOutcomeUnknown);
+  EXPECT_EQ(FoundReason({7, 1, 0}), Reason::kOutcomeForgotten);
   EXPECT_TRUE(table_.Find({7, 2, 0})->ok());
 }
 
 TEST_F(SessionTableTest, LargeResultIsNotKept) {
   ASSERT_TRUE(Apply({7, 1, 0}, std::string(101, 'x')));
-  EXPECT_EQ(FoundReason({7, 1, 0}), Reason::kOutcomeUnknown);
+  EXPECT_EQ(FoundReason({7, 1, 0}), Reason::kOutcomeForgotten);
 }
 
 TEST_F(SessionTableTest, EvictedSessionRefusesRetriesAndTakesNewWrites) {
   for (uint64_t session = 1; session <= 4; ++session) ASSERT_TRUE(Apply({session, 9, 0}));
   EXPECT_EQ(table_.session_count(), 3u);
   EXPECT_EQ(table_.idle_session_count(), 1u);
-  EXPECT_EQ(FoundReason({1, 9, 0}), Reason::kOutcomeUnknown);
-  EXPECT_EQ(FoundReason({1, 8, 0}), Reason::kOutcomeUnknown);
+  EXPECT_EQ(FoundReason({1, 9, 0}), Reason::kOutcomeForgotten);
+  EXPECT_EQ(FoundReason({1, 8, 0}), Reason::kOutcomeForgotten);
   EXPECT_TRUE(Apply({1, 10, 0}));
   EXPECT_FALSE(Apply({1, 10, 0}));
 }
@@ -129,7 +129,7 @@ TEST_F(SessionTableTest, UseKeepsASessionFromEviction) {
   ASSERT_TRUE(Apply({1, 2, 0}));
   ASSERT_TRUE(Apply({4, 1, 0}));
   EXPECT_TRUE(table_.Find({1, 1, 0})->ok());
-  EXPECT_EQ(FoundReason({2, 1, 0}), Reason::kOutcomeUnknown);
+  EXPECT_EQ(FoundReason({2, 1, 0}), Reason::kOutcomeForgotten);
 }
 
 TEST_F(SessionTableTest, StoredFormIsBounded) {

@@ -193,7 +193,7 @@ class FanOut : public std::enable_shared_from_this<FanOut<Kind>> {
       return Finished();
     }
     const Status& status = part->outcome.status();
-    if (Kind::kIsWrite && ReasonOf(status) == Reason::kOutcomeUnknown) part->maybe_done = true;
+    if (Kind::kIsWrite && IsOutcomeUnknown(status)) part->maybe_done = true;
     switch (Judge(status, Kind::kIsWrite, part->shard->replicas.size())) {
       case Verdict::kFinal:
         return Conclude(part);

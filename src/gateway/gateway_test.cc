@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <set>
+#include <thread>
 
 #include "common/thread.h"
 #include "gateway/testing/fake_cluster.h"
@@ -237,12 +238,27 @@ TEST_F(GatewayTest, AWriteThatMayHaveBeenDoneStaysUnknown) {
 TEST_F(GatewayTest, AnOutcomeThatNobodyKnowsAnyMoreIsAnsweredAtOnce) {
   const ShardId shard = Create(Config(1)).shards[0].id;
   cluster_.Inject(shard, {MakeError(Reason::kOutcomeUnknown, "lost"), true});
-  cluster_.Inject(shard, {UnknownForGood("its outcome is no longer kept")}, 1000);
+  cluster_.Inject(shard, {MakeError(Reason::kOutcomeForgotten, "its outcome is no longer kept")},
+                  1000);
   const auto report = Write(Line(0, 3));
-  EXPECT_TRUE(IsUnknownForGood(report->status)) << report->status;
+  EXPECT_EQ(ReasonOf(report->status), Reason::kOutcomeForgotten) << report->status;
   EXPECT_THAT(MessageOf(report->status), HasSubstr("no longer kept"));
   EXPECT_EQ(report->unknown, Ids(0, 3));
   EXPECT_THAT(cluster_.Writes(), SizeIs(2));
+}
+
+TEST_F(GatewayTest, AWriteThatMayHaveBeenDoneBeforeADropStaysUnknown) {
+  const ShardId shard = Create(Config(1)).shards[0].id;
+  cluster_.Inject(shard, {MakeError(Reason::kOutcomeUnknown, "lost"), true}, 100'000);
+  StatusOr<WriteReport> report = Internal("not answered");
+  Thread writer("writer", ThreadPriority::kNormal, [&] { report = Write(Line(0, 3)); });
+  while (cluster_.Writes().empty()) std::this_thread::yield();
+  ASSERT_TRUE(*Await<bool>(
+      [&](auto done) { gateway_->DropCollection(kName, kNoDeadline, std::move(done)); }));
+  writer.Join();
+  EXPECT_EQ(ReasonOf(report->status), Reason::kOutcomeUnknown);
+  EXPECT_EQ(report->unknown, Ids(0, 3));
+  EXPECT_THAT(MessageOf(report->status), HasSubstr("was dropped"));
 }
 
 TEST_F(GatewayTest, RefusalsThatAreFinalAreNotRepeated) {

@@ -89,7 +89,7 @@ TEST(RetryTest, OnlyWhatIsSafeAndOfUseIsRepeated) {
     }
   }
   EXPECT_EQ(judge(Reason::kOutcomeUnknown, true), Verdict::kRetry);
-  EXPECT_EQ(Judge(UnknownForGood("forgotten"), true, 3), Verdict::kFinal);
+  EXPECT_EQ(Judge(MakeError(Reason::kOutcomeForgotten, "forgotten"), true, 3), Verdict::kFinal);
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ Verdict Judge(const Status& status, bool is_write, size_t replica_count) {
       return Verdict::kReroute;
     case Reason::kOutcomeUnknown:
       // The session makes it safe: what was done once is not done again.
-      return is_write && !IsUnknownForGood(status) ? Verdict::kRetry : Verdict::kFinal;
+      return is_write ? Verdict::kRetry : Verdict::kFinal;
     case Reason::kShuttingDown:
       // Another replica may go on; the last one will not.
       return replica_count > 1 ? Verdict::kRetry : Verdict::kFinal;
@@ -53,7 +53,13 @@ bool IsShardFailure(const Status& status) {
 }
 
 Status GiveUp(const rpc::ShardInfo& shard, const Status& last, bool is_write, bool maybe_done) {
-  if (is_write && maybe_done && !IsUnknownForGood(last)) {
+  if (is_write && maybe_done && ReasonOf(last) == Reason::kCollectionNotFound) {
+    return MakeError(Reason::kOutcomeUnknown,
+                     fmt::format("shard {}: the write may or may not have been done before its "
+                                 "collection was dropped ({})",
+                                 shard.id.value(), MessageOf(last)));
+  }
+  if (is_write && maybe_done && ReasonOf(last) != Reason::kOutcomeForgotten) {
     return MakeError(Reason::kOutcomeUnknown,
                      fmt::format("shard {}: the write may or may not have been done; a retry under "
                                  "the same session and sequence is safe (last error: {})",

@@ -24,8 +24,6 @@ Status ValidateSession(const WriteSession& session) {
   return OkStatus();
 }
 
-bool IsOutcomeUnknown(const Status& status) { return ReasonOf(status) == Reason::kOutcomeUnknown; }
-
 // "point 3", "points 3, "a", 17 and 4 more".
 std::string Describe(const std::vector<PointId>& ids) {
   constexpr size_t kShown = 5;

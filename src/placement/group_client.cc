@@ -46,9 +46,8 @@ GroupClient::GroupClient(const Environment& environment, uint64_t session)
 bool GroupClient::IsTransient(const Status& status) const {
   switch (ReasonOf(status)) {
     case Reason::kUnavailable:
-      return true;
     case Reason::kOutcomeUnknown:
-      return !IsUnknownForGood(status);
+      return true;
     case Reason::kNotLeader: {
       const std::optional<NodeId> leader = LeaderHint(status);
       return !leader.has_value() || *leader == environment_.self;
@@ -110,7 +109,7 @@ void GroupClient::OnProposed(const std::shared_ptr<ChangeCall>& call,
                              const StatusOr<consensus::Applied>& applied) {
   if (applied.ok()) return Finish(call, DecodeResult(applied->result));
   const Status& status = applied.status();
-  if (ReasonOf(status) == Reason::kOutcomeUnknown) call->maybe_done = true;
+  if (IsOutcomeUnknown(status)) call->maybe_done = true;
   const bool in_time = environment_.clock->Now() + kRetryDelay < call->deadline;
   if (IsTransient(status) && in_time) {
     environment_.timers->RunAfter(kRetryDelay,

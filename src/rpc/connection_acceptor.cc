@@ -198,8 +198,9 @@ ConnectionAcceptor::ConnectionAcceptor(ConnectionAcceptorOptions options,
                                        std::string address)
     : options_(std::move(options)),
       address_(std::move(address)),
-      refusal_(MakeError(Reason::kUnavailable, fmt::format("too many connections, the limit is {}",
-                                                           options_.connections_max))),
+      refusal_(MakeError(
+          Reason::kTooManyConnections,
+          fmt::format("too many connections, the limit is {}", options_.connections_max))),
       listeners_(std::move(listeners)),
       wake_(std::move(wake)) {}
 

@@ -234,7 +234,7 @@ TEST(GrpcServerTest, CallsOfAConnectionTooManyFailWithTheReason) {
   const grpc::Status status = Check(third);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
   EXPECT_EQ(status.error_message(), "too many connections, the limit is 2");
-  EXPECT_EQ(ReasonOf(FromGrpcStatus(status)), Reason::kUnavailable);
+  EXPECT_EQ(ReasonOf(FromGrpcStatus(status)), Reason::kTooManyConnections);
   EXPECT_LT(SystemClock().Now() - begin, seconds(5));
   EXPECT_EQ(refused, 1);
   EXPECT_TRUE(Check(first).ok());

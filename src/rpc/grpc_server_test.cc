@@ -133,12 +133,13 @@ TEST_F(ServedCallsTest, RefusesUnknownMethodsAndWhatIsNoMessage) {
   const grpc::Status unknown = Call("/test.Echo/Other", request, &response);
   EXPECT_EQ(unknown.error_code(), grpc::StatusCode::UNIMPLEMENTED);
   EXPECT_THAT(unknown.error_message(), HasSubstr("/test.Echo/Other"));
+  EXPECT_EQ(ReasonOf(FromGrpcStatus(unknown)), Reason::kUnknownRoute);
 
   const grpc::Slice garbage("\xff\xff\xff");
   const grpc::ByteBuffer bytes(&garbage, 1);
   grpc::ByteBuffer answer;
-  EXPECT_EQ(Call("/test.Echo/Echo", bytes, &answer).error_code(),
-            grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(ReasonOf(FromGrpcStatus(Call("/test.Echo/Echo", bytes, &answer))),
+            Reason::kInvalidArgument);
 
   request.set_service(std::string(2 << 20, 'x'));
   EXPECT_EQ(Call("/test.Echo/Echo", request, &response).error_code(),

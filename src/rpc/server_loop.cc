@@ -5,6 +5,8 @@
 
 #include <utility>
 
+#include "rpc/status.h"
+
 namespace vectron::rpc {
 namespace {
 
@@ -19,8 +21,9 @@ constexpr size_t kLargeBytes = 64 << 10;
 class UnknownMethod final : public CallHandler {
  public:
   void OnStart(ServerCall* call) override {
-    call->Finish({grpc::StatusCode::UNIMPLEMENTED,
-                  fmt::format("there is no method {}", call->method().substr(0, 256))});
+    call->Finish(
+        ToGrpcStatus(MakeError(Reason::kUnknownRoute, fmt::format("there is no method {}",
+                                                                  call->method().substr(0, 256)))));
   }
   void OnRead(bool /*ok*/, bool /*alone*/) override {}
 };

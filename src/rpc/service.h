@@ -16,6 +16,7 @@
 #include "common/string_map.h"
 #include "rpc/channel.h"
 #include "rpc/server_call.h"
+#include "rpc/status.h"
 
 namespace vectron::rpc {
 
@@ -72,15 +73,15 @@ class UnaryCall final : public CallHandler {
   void OnRead(bool ok, bool alone) override {
     alone_ = alone;
     if (!ok) {
-      return call_->Finish({grpc::StatusCode::INVALID_ARGUMENT, "the call came without a request"});
+      return call_->Finish(ToGrpcStatus(InvalidArgument("the call came without a request")));
     }
     request_ = google::protobuf::Arena::CreateMessage<Request>(&arena_);
     response_ = google::protobuf::Arena::CreateMessage<Response>(&arena_);
     const grpc::Status decoded = Decode(&bytes_, request_);
     bytes_.Clear();
     if (!decoded.ok()) {
-      return call_->Finish({grpc::StatusCode::INVALID_ARGUMENT,
-                            "the request is not a message of the type that this method takes"});
+      return call_->Finish(ToGrpcStatus(
+          InvalidArgument("the request is not a message of the type that this method takes")));
     }
     serve_(this);
   }

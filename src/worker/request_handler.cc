@@ -165,6 +165,12 @@ StatusOr<HostedShardPtr> RequestHandler::FindShard(const rpc::ShardRoute& route)
   return hosted;
 }
 
+Status RequestHandler::WhyDropped(const Status& status, ShardId shard) const {
+  if (ReasonOf(status) != Reason::kShuttingDown) return status;
+  if (environment_.table->Find(shard) != nullptr) return status;
+  return environment_.lifecycle->WhyNotServing(shard);
+}
+
 void RequestHandler::Write(rpc::WriteRequest request, Callback<WriteResult> done) {
   const TimePoint begin = environment_.clock->Now();
   RequestTracker::Ticket entered = environment_.tracker->Enter();
@@ -210,7 +216,9 @@ void RequestHandler::Propose(const std::shared_ptr<WriteCall>& call) {
   environment_.host->Propose(
       call->hosted->group(), std::move(proposal), call->request.deadline,
       [self = shared_from_this(), call](StatusOr<consensus::Applied> applied) {
-        if (!applied.ok()) return call->answer(std::move(applied).status());
+        if (!applied.ok()) {
+          return call->answer(self->WhyDropped(applied.status(), call->hosted->info.id));
+        }
         self->environment_.index_threads->Notify();
         const StatusOr<uint64_t> changed = shard::DecodeOutcome(applied->result);
         if (!changed.ok()) return call->answer(changed.status());
@@ -293,10 +301,13 @@ void RequestHandler::Read(Operation operation, Request request, Callback<Respons
                            {{"retry_after_ms", "50"}}));
   };
   if (now.has_value()) return run_at(*now);
-  AwaitReadPoint(*hosted, call->request.read, [call, run_at](const StatusOr<LogIndex>& index) {
-    if (!index.ok()) return call->answer(index.status());
-    run_at(*index);
-  });
+  AwaitReadPoint(*hosted, call->request.read,
+                 [self = shared_from_this(), call, run_at](const StatusOr<LogIndex>& index) {
+                   if (!index.ok()) {
+                     return call->answer(self->WhyDropped(index.status(), call->hosted->info.id));
+                   }
+                   run_at(*index);
+                 });
 }
 
 void RequestHandler::Search(rpc::SearchRequest request, Callback<rpc::SearchResponse> done) {

@@ -56,6 +56,9 @@ class RequestHandler : public std::enable_shared_from_this<RequestHandler> {
 
   // The shard, if the route to it is right.
   StatusOr<HostedShardPtr> FindShard(const rpc::ShardRoute& route) const;
+  // What the group of a shard said. One that stops says SHUTTING_DOWN; when only the
+  // shard leaves this worker, the caller is told so and looks at a newer map.
+  Status WhyDropped(const Status& status, ShardId shard) const;
 
   void Propose(const std::shared_ptr<WriteCall>& call);
   StatusOr<Duration> Admit(const WriteOp& op, const HostedShard& hosted, Deadline deadline) const;

@@ -116,12 +116,10 @@ void Router::Route(const HttpExchangePtr& exchange) {
   std::vector<std::string> allowed;
   const Entry* entry = Find(method, target->segments, &allowed);
   if (allowed.empty()) {
-    HttpResponse response = MakeErrorResponse(
-        InvalidArgument(fmt::format("there is no route {} {}", request.method,
-                                    request.target.substr(0, request.target.find('?')))),
-        0);
-    response.status = 404;
-    return Reject(exchange, std::move(response));
+    const Status status = MakeError(
+        Reason::kUnknownRoute, fmt::format("there is no route {} {}", request.method,
+                                           request.target.substr(0, request.target.find('?'))));
+    return Reject(exchange, MakeErrorResponse(status, 0));
   }
   if (entry == nullptr) {
     if (std::count(allowed.begin(), allowed.end(), "GET") > 0) allowed.push_back("HEAD");
@@ -132,8 +130,9 @@ void Router::Route(const HttpExchangePtr& exchange) {
       response.status = 204;
     } else {
       response = MakeErrorResponse(
-          InvalidArgument(fmt::format("this path takes {}, not {}", list, request.method)), 0);
-      response.status = 405;
+          MakeError(Reason::kMethodNotAllowed,
+                    fmt::format("this path takes {}, not {}", list, request.method)),
+          0);
     }
     response.headers.emplace_back("Allow", list);
     return Reject(exchange, std::move(response));
@@ -146,13 +145,10 @@ void Router::Route(const HttpExchangePtr& exchange) {
   const auto call = std::make_shared<Call>(exchange, std::move(params), std::move(target->query),
                                            entry->metrics.get(), clock_);
   if (entry->body == RouteBody::kJson && !IsJsonContentType(request.content_type)) {
-    HttpResponse response =
-        MakeErrorResponse(InvalidArgument(fmt::format(
-                              "the content type is '{}', it must be application/json in UTF-8",
-                              request.content_type)),
-                          0);
-    response.status = 415;
-    return call->Send(std::move(response));
+    return call->SendError(
+        MakeError(Reason::kUnsupportedMediaType,
+                  fmt::format("the content type is '{}', it must be application/json in UTF-8",
+                              request.content_type)));
   }
   Guarded(call, [&] { entry->handler(call); });
 }

@@ -114,7 +114,9 @@ void HttpConnection::Start(std::shared_ptr<HttpLoop> loop) {
 
 void HttpConnection::Refuse(std::shared_ptr<HttpLoop> loop) {
   Register(std::move(loop));
-  RefuseRequest(503, "too many connections");
+  RefuseRequest(MakeError(
+      Reason::kTooManyConnections,
+      fmt::format("too many connections, the limit is {}", context_->options.connections_max)));
 }
 
 void HttpConnection::SetTimer(std::chrono::milliseconds timeout) {
@@ -191,16 +193,17 @@ bool HttpConnection::AcceptHeader() {
   const auto& header = parser_->get();
   const auto expect = header[http::field::expect];
   if (!expect.empty() && !beast::iequals(expect, "100-continue")) {
-    RefuseRequest(417, "the only expectation that is met is 100-continue");
+    RefuseRequest(
+        MakeError(Reason::kExpectationFailed, "the only expectation that is met is 100-continue"));
     return false;
   }
   if (!header[http::field::transfer_encoding].empty() && !parser_->chunked()) {
-    RefuseRequest(400, "the only transfer encoding that is understood is chunked");
+    RefuseRequest(InvalidArgument("the only transfer encoding that is understood is chunked"));
     return false;
   }
   const auto encoding = header[http::field::content_encoding];
   if (!encoding.empty() && !beast::iequals(encoding, "identity")) {
-    RefuseRequest(415, "compressed bodies are not understood");
+    RefuseRequest(MakeError(Reason::kUnsupportedMediaType, "compressed bodies are not understood"));
     return false;
   }
   return true;
@@ -227,8 +230,9 @@ void HttpConnection::OnBody(ErrorCode error) {
   if (error) return OnReadError(error);
   const size_t bytes = parser_->get().body().size();
   if (!CountBody(bytes)) {
-    return RefuseRequest(429, fmt::format("the requests being read have more than {} bytes",
-                                          context_->options.bodies_bytes_max));
+    return RefuseRequest(MakeError(Reason::kOverloaded,
+                                   fmt::format("the requests being read have more than {} bytes",
+                                               context_->options.bodies_bytes_max)));
   }
   if (parser_->is_done()) {
     StopTimer();
@@ -243,22 +247,26 @@ void HttpConnection::OnBody(ErrorCode error) {
 
 void HttpConnection::OnReadError(ErrorCode error) {
   StopTimer();
-  if (timed_out_) return RefuseRequest(408, "the request took too long to arrive");
+  if (timed_out_)
+    return RefuseRequest(MakeError(Reason::kRequestTimeout, "the request took too long to arrive"));
   if (error == http::error::end_of_stream) return Linger();
   if (error == http::error::body_limit) {
-    return RefuseRequest(
-        413, fmt::format("the body is larger than {} bytes", context_->options.body_bytes_max));
+    return RefuseRequest(MakeError(
+        Reason::kRequestTooLarge,
+        fmt::format("the body is larger than {} bytes", context_->options.body_bytes_max)));
   }
   if (error == http::error::header_limit || error == http::error::buffer_overflow) {
-    return RefuseRequest(
-        431, fmt::format("the header is larger than {} bytes", context_->options.header_bytes_max));
+    return RefuseRequest(MakeError(
+        Reason::kHeaderTooLarge,
+        fmt::format("the header is larger than {} bytes", context_->options.header_bytes_max)));
   }
   if (error == http::error::partial_message) {
-    return RefuseRequest(400, "the request ended before it was complete");
+    return RefuseRequest(InvalidArgument("the request ended before it was complete"));
   }
   // The parser's errors have a category of their own; the rest is the network's.
   if (error.category() == http::make_error_code(http::error::bad_method).category()) {
-    return RefuseRequest(400, fmt::format("not a valid HTTP request: {}", error.message()));
+    return RefuseRequest(
+        InvalidArgument(fmt::format("not a valid HTTP request: {}", error.message())));
   }
   Close();
 }
@@ -316,12 +324,11 @@ void HttpConnection::Answer(uint64_t request, HttpResponse response) {
   Write(std::move(response));
 }
 
-void HttpConnection::RefuseRequest(int status, std::string_view message) {
+void HttpConnection::RefuseRequest(const Status& why) {
   keep_alive_ = false;
   request_complete_ = false;
-  context_->options.on_refused(status);
-  HttpResponse response = MakeErrorResponse(InvalidArgument(message), 0);
-  response.status = status;
+  HttpResponse response = MakeErrorResponse(why, 0);
+  context_->options.on_refused(response.status);
   Write(std::move(response));
 }
 

@@ -77,7 +77,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void OnClientHeard(ErrorCode error);
   void OnReadError(ErrorCode error);
   // Answers on the server's own account; the connection ends with it.
-  void RefuseRequest(int status, std::string_view message);
+  void RefuseRequest(const Status& why);
   void Write(HttpResponse response);
   void OnWritten(ErrorCode error);
   // Closes; after lingering, where the client may still be sending.

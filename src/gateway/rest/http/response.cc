@@ -4,21 +4,25 @@
 #include <charconv>
 #include <cstdint>
 #include <iterator>
+#include <optional>
 
 #include "common/json_object.h"
 
 namespace vectron::gateway::rest {
 namespace {
 
-// 429 says when to come back, in whole seconds; at least one.
-std::string RetryAfterSeconds(const ErrorDetails& details) {
+// When to come back, in whole seconds and at least one: 429 always says it, 503 where
+// it is known.
+std::optional<std::string> RetryAfterSeconds(int http_code, const ErrorDetails& details) {
+  if (http_code != 429 && http_code != 503) return std::nullopt;
   for (const auto& [key, value] : details) {
     if (key != "retry_after_ms") continue;
     uint64_t ms = 0;
     std::from_chars(value.data(), value.data() + value.size(), ms);
     return std::to_string(std::max<uint64_t>(1, (ms + 999) / 1000));
   }
-  return "1";
+  if (http_code == 429) return "1";
+  return std::nullopt;
 }
 
 void AppendErrorStatus(const Status& status, const ErrorDetails& details, std::string* out) {
@@ -70,8 +74,8 @@ HttpResponse MakeErrorResponse(const Status& status, double seconds, std::string
   response.body.append(",\"time\":");
   AppendJsonNumber(seconds, &response.body);
   response.body.push_back('}');
-  if (response.status == 429) {
-    response.headers.emplace_back("Retry-After", RetryAfterSeconds(details));
+  if (auto seconds_to_wait = RetryAfterSeconds(response.status, details)) {
+    response.headers.emplace_back("Retry-After", *std::move(seconds_to_wait));
   }
   return response;
 }

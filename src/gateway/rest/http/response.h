@@ -13,8 +13,8 @@ namespace vectron::gateway::rest {
 HttpResponse MakeOkResponse(std::string result, double seconds, std::string_view extra = {});
 
 // The code of HttpCodeOf and {"result":RESULT,"status":{"error":MESSAGE,"reason":REASON,
-// "details":{...}},"time":SECONDS}; `result` is null unless given. Overload carries
-// Retry-After.
+// "details":{...}},"time":SECONDS}; `result` is null unless given. With
+// Retry-After for overload, and for 503 whose details have "retry_after_ms".
 HttpResponse MakeErrorResponse(const Status& status, double seconds,
                                std::string_view result = "null");
 

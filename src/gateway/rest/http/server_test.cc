@@ -125,6 +125,7 @@ TEST_F(HttpServerTest, SaysContinueToThoseWhoExpectIt) {
   EXPECT_EQ(client->Read().body, "PUT /c abc");
   const auto refused = client->Do("GET", "/", "", "Expect: tea\r\n");
   EXPECT_EQ(refused.status, 417);
+  EXPECT_THAT(refused.body, HasSubstr(R"("reason":"EXPECTATION_FAILED")"));
 }
 
 TEST_F(HttpServerTest, AnswersHeadWithoutABody) {
@@ -160,6 +161,7 @@ TEST_F(HttpServerTest, RefusesABodyThatIsTooLargeSoThatTheClientReadsWhy) {
     const auto response = client->Read();
     EXPECT_EQ(response.status, 413) << send_body;
     EXPECT_THAT(response.body, HasSubstr("the body is larger than 1048576 bytes"));
+    EXPECT_THAT(response.body, HasSubstr(R"("reason":"REQUEST_TOO_LARGE")"));
     client->EndSending();
     EXPECT_TRUE(client->IsClosed());
   }
@@ -187,7 +189,9 @@ TEST_F(HttpServerTest, RefusesAHeaderThatIsTooLarge) {
   Start({.header_bytes_max = 4 << 10});
   auto client = Connect();
   ASSERT_TRUE(client->Send("GET / HTTP/1.1\r\nX: " + std::string(8 << 10, 'x') + "\r\n\r\n"));
-  EXPECT_EQ(client->Read().status, 431);
+  const auto response = client->Read();
+  EXPECT_EQ(response.status, 431);
+  EXPECT_THAT(response.body, HasSubstr(R"("reason":"HEADER_TOO_LARGE")"));
   auto target = Connect();
   ASSERT_TRUE(target->Send("GET /" + std::string(200 << 10, 'x') + " HTTP/1.1\r\n\r\n"));
   EXPECT_EQ(target->Read().status, 431);
@@ -237,7 +241,9 @@ TEST_F(HttpServerTest, GivesUpOnSlowClients) {
   EXPECT_EQ(header->Read().status, 408);
   auto body = Connect();
   ASSERT_TRUE(body->Send("PUT / HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc"));
-  EXPECT_EQ(body->Read().status, 408);
+  const auto late = body->Read();
+  EXPECT_EQ(late.status, 408);
+  EXPECT_THAT(late.body, HasSubstr(R"("reason":"REQUEST_TIMEOUT")"));
   EXPECT_EQ(last_refusal_, 408);
 }
 
