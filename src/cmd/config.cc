@@ -216,7 +216,7 @@ std::vector<Setting> LimitSettings() {
       LimitBytes("payload-bytes-max", "payload of one point", &Limits::payload_bytes_max, 1,
                  64 << 20),
       LimitCount("payload-depth-max", "nested objects and arrays of a payload",
-                 &Limits::payload_depth_max, 256),
+                 &Limits::payload_depth_max, kPayloadDepthMax),
       LimitBytes("request-bytes-max", "one request", &Limits::request_bytes_max, 1 << 10, 64 << 20),
       LimitBytes("response-bytes-max", "payloads and vectors in one answer",
                  &Limits::response_bytes_max, 1 << 10, 1 << 30),

@@ -9,6 +9,7 @@
 #include "gateway/gateway.h"
 #include "gateway/grpc_service.h"
 #include "gateway/rest/rest_api.h"
+#include "gateway/starting_gateway.h"
 #include "placement/placement.h"
 #include "rpc/grpc_server.h"
 #include "rpc/service.h"
@@ -53,13 +54,14 @@ worker::WorkerOptions WorkerOptionsOf(const ServeConfig& config, const DataDir& 
 Node::Node(const ServeConfig& config)
     : config_(config),
       metrics_(std::make_unique<MetricsRegistry>()),
-      housekeeper_(std::make_unique<Housekeeper>(&SystemClock(), metrics_.get())) {}
+      housekeeper_(std::make_unique<Housekeeper>(&SystemClock(), metrics_.get())),
+      front_(std::make_unique<gateway::StartingGateway>()) {}
 
 Node::~Node() = default;
 
-StatusOr<std::unique_ptr<Node>> Node::Start(const ServeConfig& config, const DataDir& dir) {
+StatusOr<std::unique_ptr<Node>> Node::Listen(const ServeConfig& config) {
   std::unique_ptr<Node> node(new Node(config));
-  VECTRON_RETURN_IF_ERROR(node->Open(dir));
+  VECTRON_RETURN_IF_ERROR(node->ListenAll());
   return node;
 }
 
@@ -80,9 +82,13 @@ Status Node::Open(const DataDir& dir) {
   return OkStatus();
 }
 
-Status Node::Ready() const { return worker_->Ready(); }
+Status Node::Ready() {
+  Status status = worker_->Ready();
+  if (!status.ok()) front_->SetProgress(std::string(status.message()));
+  return status;
+}
 
-Status Node::Listen() {
+void Node::Serve() {
   gateway_ = gateway::MakeGateway({
       .placement = placement_.get(),
       .clock = &SystemClock(),
@@ -91,8 +97,13 @@ Status Node::Listen() {
       .seed = RandomSeed(),
       .limits = config_.limits,
   });
+  front_->Open(gateway_.get());
+  grpc_server_->SetServing(true);
+}
+
+Status Node::ListenAll() {
   grpc_service_ = gateway::MakeGrpcService(
-      {.gateway = gateway_.get(), .clock = &SystemClock(), .limits = config_.limits});
+      {.gateway = front_.get(), .clock = &SystemClock(), .limits = config_.limits});
   rpc::GrpcServerOptions grpc_options;
   grpc_options.listen = config_.grpc_listen.ToString();
   grpc_options.message_bytes_max = config_.limits.request_bytes_max;
@@ -102,6 +113,7 @@ Status Node::Listen() {
                                      .Help("gRPC connections beyond --connections-max")
                                      .Register(*metrics_)
                                      .Add({});
+  grpc_options.serving = false;
   grpc_options.on_connection_refused = [&refused] { refused.Increment(); };
   VECTRON_ASSIGN_OR_RETURN(grpc_server_,
                            rpc::GrpcServer::Start(grpc_options, {grpc_service_.get()}));
@@ -109,7 +121,7 @@ Status Node::Listen() {
   rest_options.http.listen = config_.http_listen.ToString();
   rest_options.http.drain_timeout = std::chrono::seconds(config_.drain_seconds);
   rest_options.limits = config_.limits;
-  rest_server_ = std::make_unique<gateway::rest::RestServer>(rest_options, gateway_.get(),
+  rest_server_ = std::make_unique<gateway::rest::RestServer>(rest_options, front_.get(),
                                                              metrics_.get(), &SystemClock());
   return rest_server_->Start();
 }
@@ -132,9 +144,9 @@ void Node::Stop(std::chrono::milliseconds grace) {
     if (rest_server_ != nullptr) rest_server_->Stop();
     grpc_stop.Join();
   }
-  worker_->Stop(deadline);
-  placement_->Stop();
-  host_->Stop();
+  if (worker_ != nullptr) worker_->Stop(deadline);
+  if (placement_ != nullptr) placement_->Stop();
+  if (host_ != nullptr) host_->Stop();
 }
 
 }  // namespace vectron::cmd

@@ -16,7 +16,8 @@ class Host;
 }
 namespace vectron::gateway {
 class Gateway;
-}
+class StartingGateway;
+}  // namespace vectron::gateway
 namespace vectron::gateway::rest {
 class RestServer;
 }
@@ -35,28 +36,34 @@ namespace vectron::cmd {
 
 // One process of the database with all three roles: owns them and their order.
 //
-//   Start:   Raft host, placement, worker; then, once Ready, Listen: gateway, gRPC, REST
-//   Stop:    the other way round, each waiting for what it has under way
+//   Listen:  gRPC, REST; whoever asks is told that the node is starting
+//   Open:    Raft host, placement, worker
+//   Serve:   once Ready: the gateway, which answers from then on
+//   Stop:    the interfaces, then the others, each waiting for what it has under way
 //
 // Not thread-safe: one thread starts, watches and stops it.
 class Node {
  public:
-  // Opens the data and begins to run the groups; nobody can connect yet. `dir` must
-  // outlive the node. CORRUPTION (what and where), INCOMPATIBLE_FORMAT.
-  static StatusOr<std::unique_ptr<Node>> Start(const ServeConfig& config, const DataDir& dir);
+  // Opens the public interfaces. UNAVAILABLE, naming the address that is taken.
+  static StatusOr<std::unique_ptr<Node>> Listen(const ServeConfig& config);
 
   // Stops as if killed, unless Stop was called: nothing is flushed.
   ~Node();
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
 
-  // OK once every shard that was there before serves again; else what is missing.
-  Status Ready() const;
+  // Opens the data and begins to run the groups. `dir` must outlive the node. CORRUPTION
+  // (what and where), INCOMPATIBLE_FORMAT.
+  Status Open(const DataDir& dir);
 
-  // Opens the public interfaces. UNAVAILABLE, naming the address that is taken.
-  Status Listen();
+  // After Open. OK once every shard that was there before serves again; else what is
+  // missing, which those who ask are told as well.
+  Status Ready();
 
-  // HOST:PORT, with the ports that were taken. Only after Listen.
+  // Once ready: answers requests from now on.
+  void Serve();
+
+  // HOST:PORT, with the ports that were taken.
   std::string http_address() const;
   std::string grpc_address() const;
 
@@ -67,7 +74,7 @@ class Node {
  private:
   explicit Node(const ServeConfig& config);
 
-  Status Open(const DataDir& dir);
+  Status ListenAll();
 
   const ServeConfig config_;
   // In the order of their making; destroyed in the opposite one, so that what
@@ -78,6 +85,7 @@ class Node {
   std::unique_ptr<placement::Placement> placement_;
   std::unique_ptr<worker::Worker> worker_;
   std::unique_ptr<gateway::Gateway> gateway_;
+  const std::unique_ptr<gateway::StartingGateway> front_;  // what the interfaces ask
   std::unique_ptr<rpc::Service> grpc_service_;
   std::unique_ptr<rpc::GrpcServer> grpc_server_;
   std::unique_ptr<gateway::rest::RestServer> rest_server_;

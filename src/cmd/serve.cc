@@ -118,12 +118,12 @@ void Announce(const Node& node, const DataDir& dir) {
 }
 
 // Until every shard serves again. True: ready; false: a signal came.
-StatusOr<bool> WaitReady(const Node& node, StopSignals* signals) {
+StatusOr<bool> WaitReady(Node* node, StopSignals* signals) {
   constexpr std::chrono::milliseconds kPoll{10};
   constexpr std::chrono::seconds kSayEvery{5};
   TimePoint next_say = SystemClock().Now() + kSayEvery;
   for (;;) {
-    const Status status = node.Ready();
+    const Status status = node->Ready();
     if (status.ok()) return true;
     const Reason reason = ReasonOf(status);
     if (reason == Reason::kCorruption || reason == Reason::kIncompatibleFormat) return status;
@@ -140,11 +140,12 @@ Status Serve(const ServeConfig& config) {
   SetUpProcess();
   StopSignals signals;
   VECTRON_ASSIGN_OR_RETURN(const auto dir, DataDir::Open(config.data_dir));
-  VECTRON_ASSIGN_OR_RETURN(const auto node, Node::Start(config, *dir));
-  VECTRON_ASSIGN_OR_RETURN(const bool ready, WaitReady(*node, &signals));
+  VECTRON_ASSIGN_OR_RETURN(const auto node, Node::Listen(config));
+  VECTRON_RETURN_IF_ERROR(dir->WritePorts(PortsJson(*node)));
+  VECTRON_RETURN_IF_ERROR(node->Open(*dir));
+  VECTRON_ASSIGN_OR_RETURN(const bool ready, WaitReady(node.get(), &signals));
   if (ready) {
-    VECTRON_RETURN_IF_ERROR(node->Listen());
-    VECTRON_RETURN_IF_ERROR(dir->WritePorts(PortsJson(*node)));
+    node->Serve();
     for (const ListenAddress& address : {config.http_listen, config.grpc_listen}) {
       if (IsLoopback(address.host)) continue;
       VECTRON_LOG_WARN(

@@ -31,8 +31,8 @@ Status CheckUtf8(std::string_view text) {
 // Walks the object `text`, which must be all there is, and hands every member to
 // `visit`(raw key, member's text).
 template <typename Visit>
-Status ForEachMember(std::string_view text, size_t depth_max, Visit visit) {
-  JsonScanner scanner(text, depth_max);
+Status WalkMembers(std::string_view text, JsonScanner* walker, Visit visit) {
+  JsonScanner& scanner = *walker;
   scanner.SkipSpace();
   VECTRON_RETURN_IF_ERROR(scanner.Take('{', "an object"));
   scanner.SkipSpace();
@@ -53,6 +53,16 @@ Status ForEachMember(std::string_view text, size_t depth_max, Visit visit) {
   }
   scanner.SkipSpace();
   return scanner.AtEnd() ? OkStatus() : scanner.Error("more text after the object");
+}
+
+// The same; an error names the path to its place.
+template <typename Visit>
+Status ForEachMember(std::string_view text, size_t depth_max, Visit visit) {
+  JsonScanner scanner(text, depth_max);
+  const Status status = WalkMembers(text, &scanner, visit);
+  if (status.ok()) return status;
+  const std::string path = JsonPathTo(text, scanner.offset());
+  return path.empty() ? status : Annotate(status, path);
 }
 
 StatusOr<std::vector<Member>> Members(std::string_view text) {

@@ -1,5 +1,6 @@
 #include "common/json_object.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -33,41 +34,52 @@ TEST(JsonObjectTest, RefusesWithTheOffset) {
   EXPECT_EQ(Message("[1]"), "expected an object at byte 0");
   EXPECT_EQ(Message("{"), "expected a string at byte 1");
   EXPECT_EQ(Message("{} x"), "more text after the object at byte 3");
-  EXPECT_EQ(Message(R"({"a" 1})"), "expected ':' at byte 5");
+  EXPECT_EQ(Message(R"({"a" 1})"), "a: expected ':' at byte 5");
   EXPECT_EQ(Message(R"({"a":1,})"), "expected a string at byte 7");
-  EXPECT_EQ(Message(R"({"a":[1,]})"), "expected a value at byte 8");
-  EXPECT_EQ(Message(R"({"a":[1 2]})"), "expected ',' or ']' at byte 8");
-  EXPECT_EQ(Message(R"({"a":{"b":1 "c":2}})"), "expected ',' or '}' at byte 12");
-  EXPECT_EQ(Message(R"({"a":)"), "the text ends too early at byte 5");
-  EXPECT_EQ(Message(R"({"a":nul})"), "expected a value at byte 5");
-  EXPECT_EQ(Message(R"({"a":NaN})"), "expected a value at byte 5");
-  EXPECT_EQ(Message(R"({"a":"x)"), "unterminated string at byte 7");
-  EXPECT_EQ(Message("{\"a\":\"1234567890\n\"}"), "control character in a string at byte 16");
-  EXPECT_EQ(Message(R"({"a":"\x"})"), "unknown escape at byte 7");
-  EXPECT_EQ(Message(R"({"a":"\u12g4"})"), "\\u needs four hexadecimal digits at byte 8");
+  EXPECT_EQ(Message(R"({"a":[1,]})"), "a[1]: expected a value at byte 8");
+  EXPECT_EQ(Message(R"({"a":[1 2]})"), "a[0]: expected ',' or ']' at byte 8");
+  EXPECT_EQ(Message(R"({"a":{"b":1 "c":2}})"), "a.b: expected ',' or '}' at byte 12");
+  EXPECT_EQ(Message(R"({"a":)"), "a: the text ends too early at byte 5");
+  EXPECT_EQ(Message(R"({"a":nul})"), "a: expected a value at byte 5");
+  EXPECT_EQ(Message(R"({"a":NaN})"), "a: expected a value at byte 5");
+  EXPECT_EQ(Message(R"({"a":"x)"), "a: unterminated string at byte 7");
+  EXPECT_EQ(Message("{\"a\":\"1234567890\n\"}"), "a: control character in a string at byte 16");
+  EXPECT_EQ(Message(R"({"a":"\x"})"), "a: unknown escape at byte 7");
+  EXPECT_EQ(Message(R"({"a":"\u12g4"})"), "a: \\u needs four hexadecimal digits at byte 8");
   EXPECT_EQ(Message(std::string("{\"a\0\":1}", 8)), "control character in a string at byte 3");
 }
 
 TEST(JsonObjectTest, RefusesBadNumbers) {
-  EXPECT_EQ(Message(R"({"a":01})"), "a number with a leading zero at byte 6");
-  EXPECT_EQ(Message(R"({"a":1.})"), "expected a digit at byte 7");
-  EXPECT_EQ(Message(R"({"a":.5})"), "expected a value at byte 5");
-  EXPECT_EQ(Message(R"({"a":+1})"), "expected a value at byte 5");
-  EXPECT_EQ(Message(R"({"a":1e})"), "expected a digit at byte 7");
-  EXPECT_EQ(Message(R"({"a":-})"), "expected a value at byte 6");
-  EXPECT_EQ(Message(R"({"a":1e999})"), "a number too large for a double at byte 5");
-  EXPECT_EQ(Message(R"({"a":-1e999})"), "a number too large for a double at byte 5");
+  EXPECT_EQ(Message(R"({"a":01})"), "a: a number with a leading zero at byte 6");
+  EXPECT_EQ(Message(R"({"a":1.})"), "a: expected a digit at byte 7");
+  EXPECT_EQ(Message(R"({"a":.5})"), "a: expected a value at byte 5");
+  EXPECT_EQ(Message(R"({"a":+1})"), "a: expected a value at byte 5");
+  EXPECT_EQ(Message(R"({"a":1e})"), "a: expected a digit at byte 7");
+  EXPECT_EQ(Message(R"({"a":-})"), "a: expected a value at byte 6");
+  EXPECT_EQ(Message(R"({"a":1e999})"), "a: a number too large for a double at byte 5");
+  EXPECT_EQ(Message(R"({"a":-1e999})"), "a: a number too large for a double at byte 5");
   EXPECT_EQ(Message(R"({"a":1)" + std::string(400, '0') + "}"),
-            "a number too large for a double at byte 5");
-  EXPECT_EQ(Message(R"({"a":0x10})"), "expected ',' or '}' at byte 6");
+            "a: a number too large for a double at byte 5");
+  EXPECT_EQ(Message(R"({"a":0x10})"), "a: expected ',' or '}' at byte 6");
+}
+
+TEST(JsonObjectTest, ErrorsNameThePath) {
+  EXPECT_EQ(Message(R"({"x":[1,{"y\"}":2},"]"],"a":[[],{"b":{"c":[0,1,1e999]}}]})"),
+            "a[1].b.c[2]: a number too large for a double at byte 47");
+  EXPECT_EQ(Message(R"({"a":1,"b":[1,{"c":2},]})"), "b[2]: expected a value at byte 22");
+  EXPECT_EQ(Message(R"({"a":{"b":1},x})"), "expected a string at byte 13");
+  std::string deep;
+  for (int i = 0; i < 100; ++i) deep += R"({"key":)";
+  EXPECT_THAT(Message(deep), ::testing::StartsWith("key.key.key"));
+  EXPECT_THAT(Message(deep), ::testing::HasSubstr("...: nested deeper than 64 at byte"));
 }
 
 TEST(JsonObjectTest, RefusesWhatIsNotUnicode) {
   EXPECT_EQ(Message("{\"a\":\"\xff\"}"), "not valid UTF-8");
   EXPECT_EQ(Message("{\"a\":\"\xc0\x80\"}"), "not valid UTF-8");
-  EXPECT_EQ(Message(R"({"a":"\ud800"})"), "unpaired surrogate at byte 12");
-  EXPECT_EQ(Message(R"({"a":"\udc00"})"), "unpaired surrogate at byte 12");
-  EXPECT_EQ(Message(R"({"a":"\ud800\u0041"})"), "unpaired surrogate at byte 18");
+  EXPECT_EQ(Message(R"({"a":"\ud800"})"), "a: unpaired surrogate at byte 12");
+  EXPECT_EQ(Message(R"({"a":"\udc00"})"), "a: unpaired surrogate at byte 12");
+  EXPECT_EQ(Message(R"({"a":"\ud800\u0041"})"), "a: unpaired surrogate at byte 18");
 }
 
 TEST(JsonObjectTest, HoldsToItsLimits) {
@@ -78,9 +90,10 @@ TEST(JsonObjectTest, HoldsToItsLimits) {
     return text + "}";
   };
   EXPECT_EQ(Message(nested(64)), "");
-  EXPECT_EQ(Message(nested(65)), "nested deeper than 64 at byte 68");
+  EXPECT_THAT(Message(nested(65)), ::testing::EndsWith("...: nested deeper than 64 at byte 68"));
   EXPECT_EQ(ReasonOf(ValidateJsonObject(nested(65), {})), Reason::kLimitExceeded);
-  EXPECT_EQ(Message(nested(100'000)), "nested deeper than 64 at byte 68");
+  EXPECT_THAT(Message(nested(100'000)),
+              ::testing::EndsWith("...: nested deeper than 64 at byte 68"));
   EXPECT_EQ(Message(R"({"a":1})", {.bytes_max = 6}), "the object has 7 bytes, the limit is 6");
   EXPECT_EQ(Message(R"({"a":1})", {.bytes_max = 7}), "");
 }

@@ -3,9 +3,11 @@
 #include <absl/strings/charconv.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 namespace vectron {
 namespace {
@@ -228,6 +230,59 @@ Status JsonScanner::SkipArray(size_t depth) {
     if (TryTake(']')) return OkStatus();
     VECTRON_RETURN_IF_ERROR(Take(',', "',' or ']'"));
   }
+}
+
+std::string JsonPathTo(std::string_view text, size_t offset) {
+  struct Level {
+    bool is_array = false;
+    bool wants_key = false;
+    size_t index = 0;
+    std::string_view key;
+  };
+  std::vector<Level> levels;
+  const size_t end = std::min(offset, text.size());
+  for (size_t i = 0; i < end; ++i) {
+    switch (text[i]) {
+      case '{':
+        levels.push_back({.wants_key = true});
+        break;
+      case '[':
+        levels.push_back({.is_array = true});
+        break;
+      case '}':
+      case ']':
+        if (!levels.empty()) levels.pop_back();
+        break;
+      case ',':
+        if (levels.empty()) break;
+        ++levels.back().index;
+        levels.back().wants_key = !levels.back().is_array;
+        levels.back().key = {};
+        break;
+      case '"': {
+        const size_t start = i + 1;
+        for (++i; i < end && text[i] != '"'; ++i) i += text[i] == '\\' ? 1 : 0;
+        if (i >= end || levels.empty() || !levels.back().wants_key) break;
+        levels.back().key = text.substr(start, i - start);
+        levels.back().wants_key = false;
+        break;
+      }
+      default:
+        break;
+    }
+  }
+  // Deep enough to find the place.
+  constexpr size_t kShownMax = 64;
+  std::string path;
+  for (const Level& level : levels) {
+    if (path.size() > kShownMax) return path + "...";
+    if (level.is_array) {
+      path += fmt::format("[{}]", level.index);
+    } else if (level.key.data() != nullptr) {
+      path += fmt::format("{}{}", path.empty() ? "" : ".", level.key.substr(0, 64));
+    }
+  }
+  return path;
 }
 
 std::string UnescapeJsonString(std::string_view raw) {

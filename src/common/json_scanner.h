@@ -63,6 +63,10 @@ class JsonScanner {
   const size_t depth_max_;
 };
 
+// The path to what is at `offset` of `text`, as in "a.b[3]"; "" for the outermost value.
+// Up to there `text` is valid: for the error of a scanner that stopped there.
+std::string JsonPathTo(std::string_view text, size_t offset);
+
 // `raw` (as TakeString gave it) with its escapes resolved.
 std::string UnescapeJsonString(std::string_view raw);
 

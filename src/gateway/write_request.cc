@@ -12,7 +12,10 @@ namespace vectron::gateway {
 namespace {
 
 Status ValidateSession(const WriteSession& session) {
-  if (session.session == 0) return OkStatus();
+  if (session.session == 0) {
+    if (session.sequence == 0 && session.acked_below == 0) return OkStatus();
+    return InvalidArgument("a write session's number is 0; it must be chosen at random, not 0");
+  }
   if (session.sequence == 0) {
     return InvalidArgument("a write session's sequence is 0, it must be at least 1");
   }

@@ -124,7 +124,7 @@ Status GrpcServer::Build(const GrpcServerOptions& options) {
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) return Internal("gRPC did not start; its log says why");
   for (const auto& loop : loops_) loop->Start();
-  health_.SetServing(true);
+  health_.SetServing(options.serving);
   acceptor_->Start([this](int fd) {
     Intake::NewConnectionParameters connection;
     connection.fd = fd;

@@ -43,10 +43,12 @@ struct GrpcServerOptions {
   // is closed.
   std::chrono::milliseconds handshake_timeout{10'000};
   std::chrono::milliseconds idle_timeout{3'600'000};
+  // What the health service says at first.
+  bool serving = true;
 };
 
-// A gRPC server with the standard health service (SERVING for "" and for every
-// service until Shutdown) and server reflection. Its calls are served by few threads,
+// A gRPC server with the standard health service (one status for "" and every
+// service) and server reflection. Its calls are served by few threads,
 // each alone at a queue of its own (ServerLoop). Thread-safe.
 class GrpcServer {
  public:
@@ -59,6 +61,9 @@ class GrpcServer {
   ~GrpcServer();
   GrpcServer(const GrpcServer&) = delete;
   GrpcServer& operator=(const GrpcServer&) = delete;
+
+  // What the health service says from now on.
+  void SetServing(bool serving) { health_.SetServing(serving); }
 
   // HOST:PORT, with the port that was taken.
   const std::string& address() const;

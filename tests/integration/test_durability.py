@@ -74,7 +74,10 @@ def test_a_write_is_retried_over_a_restart_and_done_once(server, vectors, tmp_pa
     ingest(server, vectors, log, "--create", "--rows", 1)
 
     def crash():
-        time.sleep(0.1)
+        # In the middle of the load: after some of it, long before all.
+        deadline = time.monotonic() + 20
+        while len(log.read_text().splitlines()) < 20 and time.monotonic() < deadline:
+            time.sleep(0.002)
         server.kill9()
         server.start()
 

@@ -8,11 +8,13 @@
 #include <charconv>
 #include <cmath>
 
+#include "common/limits.h"
+
 namespace vectron::gateway::rest {
 namespace {
 
 // Of a request with its payloads: what a payload may have, and room around it.
-constexpr size_t kDepthMax = 128;
+constexpr size_t kDepthMax = kPayloadDepthMax + 16;
 // Members that one object may have. No object that is visited knows as many.
 constexpr size_t kMembersMax = 64;
 
@@ -197,7 +199,14 @@ Status JsonReader::ReadString(std::string* value) {
 Status JsonReader::ReadRaw(std::string_view* value) {
   scanner_.SkipSpace();
   const size_t begin = scanner_.offset();
-  VECTRON_RETURN_IF_ERROR(Wrap(scanner_.SkipValue(path_.size())));
+  const Status status = scanner_.SkipValue(path_.size());
+  if (!status.ok()) {
+    const std::string outer = Where();
+    const std::string inner = JsonPathTo(text_.substr(begin), scanner_.offset() - begin);
+    const bool dot = !outer.empty() && !inner.empty() && inner[0] != '[';
+    const std::string where = outer + (dot ? "." : "") + inner;
+    return where.empty() ? status : Annotate(status, where);
+  }
   *value = text_.substr(begin, scanner_.offset() - begin);
   return OkStatus();
 }

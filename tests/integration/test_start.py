@@ -1,0 +1,83 @@
+"""What a process answers while it starts, and how its start is seen from outside."""
+
+import http.client
+import json
+import socket
+import time
+
+import grpc
+
+STARTING = {"code": 503, "reason": "STARTING"}
+
+
+def request(port, method, path, body=None):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request(method, path, None if body is None else json.dumps(body),
+                           {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        return response.status, response.headers, response.read().decode()
+    finally:
+        connection.close()
+
+
+def health(channel):
+    """The answer of grpc.health.v1.Health/Check for the whole server: 1 serving, 2 not."""
+    answer = channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=10)
+    return answer[1] if answer else 0
+
+
+def test_a_process_that_starts_listens_at_once_and_says_so(server, vectors):
+    server.bench("ingest", "--create", "--input", vectors.base, "--quiet")
+    server.kill9()  # so that there is a log to replay
+    server.spawn()
+    server.wait_ports()
+    seen = []
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        deadline = time.monotonic() + 60
+        while True:
+            live = request(server.http_port, "GET", "/livez")[0]
+            serving = health(channel)
+            search = request(server.http_port, "POST", "/collections/bench/points/query",
+                             {"query": vectors.rows[0], "limit": 1})
+            try:
+                channel.unary_unary("/vectron.v1.Vectron/ListCollections")(b"", timeout=10)
+                listed = None
+            except grpc.RpcError as error:
+                listed = error
+            ready, headers, text = request(server.http_port, "GET", "/readyz")
+            seen.append(ready)
+            assert live == 200
+            if ready == 200:
+                break
+            assert ready == 503 and '"reason":"STARTING"' in text and "starting" in text
+            assert headers["Retry-After"] == "1"
+            if len(seen) == 1:
+                # This was before the other answers, and the start has not ended since.
+                assert serving == 2
+                assert search[0] == 503 and '"reason":"STARTING"' in search[2], search
+                assert listed.code() == grpc.StatusCode.UNAVAILABLE
+                assert b"STARTING" in dict(listed.trailing_metadata())["grpc-status-details-bin"]
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        assert seen[0] == 503, "the start was over before the first look"
+        server.wait_ready()
+        assert health(channel) == 1
+    code, answer = server.http("POST", "/collections/bench/points/query",
+                               {"query": vectors.rows[7], "limit": 1})
+    assert code == 200 and answer["result"]["points"][0]["id"] == 7
+
+
+def test_a_start_that_fails_frees_its_ports(server):
+    """A damaged log ends the start; the process tells why, and does not stay as a zombie that
+    answers for ever that it is starting."""
+    assert server.stop() == 0
+    segment = next((server.data_dir / "raft").rglob("*.log"))
+    data = bytearray(segment.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    segment.write_bytes(bytes(data))
+    server.spawn()
+    assert server.wait_exit(30) != 0
+    assert segment.name in server.log()
+    with socket.socket() as sock:
+        assert sock.connect_ex(("127.0.0.1", server.http_port)) != 0
