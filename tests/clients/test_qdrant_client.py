@@ -241,6 +241,51 @@ def test_consistency_and_ordering_are_accepted(client, filled, rows):
         assert client.retrieve(filled, ids=[1], consistency=level)[0].payload == {}
 
 
+def test_asking_for_nothing_answers_nothing(client, filled, rows):
+    assert client.retrieve(filled, ids=[]) == []
+    assert client.query_batch_points(filled, requests=[]) == []
+    assert client.query_points(filled, query=rows[0].tolist(), limit=3, offset=COUNT).points == []
+    assert client.scroll(filled, offset=COUNT) == ([], None)
+    assert client.delete(filled, points_selector=[999_998]).status == models.UpdateStatus.COMPLETED
+    for call in (lambda: client.retrieve("nowhere", ids=[]),
+                 lambda: client.query_batch_points("nowhere", requests=[])):
+        code, text = refused(call)
+        assert code == 404 and "COLLECTION_NOT_FOUND" in text
+
+
+def test_selectors(client, filled):
+    def payload(selector):
+        return client.retrieve(filled, ids=[3], with_payload=selector)[0].payload
+
+    both = {"row": 3, "even": False}
+    assert payload(True) == payload(models.PayloadSelectorExclude(exclude=[])) == both
+    assert not payload(False) and not payload([]) and not payload(["nothing"])
+    assert payload(["row"]) == payload(models.PayloadSelectorInclude(include=["row"])) == {"row": 3}
+    assert payload(models.PayloadSelectorExclude(exclude=["row"])) == {"even": False}
+
+    def vector(selector):
+        return client.retrieve(filled, ids=[3], with_vectors=selector)[0].vector
+
+    assert vector(False) is None
+    assert len(vector(True)) == len(vector([""])) == DIMENSION
+
+
+def test_what_clients_leave_to_the_server(client, filled, rows):
+    """Small forms of requests that mean the same as the long ones."""
+    query = rows[9].tolist()
+    ids = [hit.id for hit in client.query_points(filled, query=query).points]
+    assert ids == nearest(rows, rows[9], 10)[0].tolist()
+    for same in ({"using": ""}, {"query_filter": models.Filter()}, {"score_threshold": 1e9},
+                 {"query_filter": models.Filter(must=[])}, {"offset": 0},
+                 {"search_params": models.SearchParams(exact=True)}):
+        assert [hit.id for hit in client.query_points(filled, query=query, **same).points] == ids
+    assert client.query_points(filled, query=rows[9], limit=1).points[0].id == 9
+    assert client.count(filled, exact=False).count == COUNT
+    assert len(client.scroll(filled)[0]) == 10
+    client.upsert(filled, points=models.Batch(ids=[COUNT], vectors=[query]))
+    assert client.retrieve(filled, ids=[COUNT])[0].payload == {}
+
+
 def refused(call, *args, **kwargs):
     """The (code, text) of the answer to a call that must fail."""
     with pytest.raises(UnexpectedResponse) as error:

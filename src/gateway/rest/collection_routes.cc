@@ -78,6 +78,12 @@ void CollectionExists(const RestContext& context, const CallPtr& call) {
 
 }  // namespace
 
+void SendNothing(const RestContext& context, const CallPtr& call, Deadline deadline) {
+  context.gateway->FindCollection(
+      call->param(0), deadline,
+      Then<rpc::CollectionInfo>(call, [call](const rpc::CollectionInfo&) { call->SendOk("[]"); }));
+}
+
 void AddCollectionRoutes(const RestContext& context, Router* router) {
   const auto add = [&](const char* method, const char* pattern, RouteBody body,
                        void (*handler)(const RestContext&, const CallPtr&)) {

@@ -54,6 +54,7 @@ void Retrieve(const RestContext& context, const CallPtr& call) {
                          ParseCallOptions(*call, kReadParams, context.default_timeout));
   VECTRON_ASSIGN_OR_SEND(call, RetrieveRequest request,
                          ParseRetrieve(call->request().body, context.limits));
+  if (request.ids.empty()) return SendNothing(context, call, options.deadline);
   const Select select = MakeSelect(request.payload, request.vectors);
   context.gateway->Get(
       call->param(0), std::move(request.ids), select, std::move(options),

@@ -168,6 +168,7 @@ void Run(const RestContext& context, const CallPtr& call, StatusOr<std::vector<P
   VECTRON_ASSIGN_OR_SEND(call, RequestOptions options,
                          ParseCallOptions(*call, kSearchParams, context.default_timeout));
   VECTRON_ASSIGN_OR_SEND(call, std::vector<ParsedQuery> queries, std::move(parsed));
+  if (queries.empty()) return SendNothing(context, call, options.deadline);
   std::make_shared<QueryRun>(context, call, std::move(options), std::move(queries), shape)->Start();
 }
 

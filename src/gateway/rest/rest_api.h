@@ -60,6 +60,10 @@ void AddQueryRoutes(const RestContext& context, Router* router);
 // Routes of the dialect that are known and not offered.
 void AddUnsupportedRoutes(Router* router);
 
+// For reads that ask for nothing, as clients do with lists that happen to be empty: an
+// empty list, if the collection of the path exists.
+void SendNothing(const RestContext& context, const CallPtr& call, Deadline deadline);
+
 // The description that /openapi.json serves.
 std::string_view OpenApiJson();
 

@@ -558,6 +558,18 @@ TEST_F(RestApiTest, SaysHowAWriteEnded) {
                         kUuid));
 }
 
+TEST_F(RestApiTest, AskingForNothingAnswersNothing) {
+  CreateC();
+  EXPECT_EQ(Result("POST", "/collections/c/points", R"({"ids":[]})"), "[]");
+  for (const std::string route : {"query/batch", "search/batch"}) {
+    EXPECT_EQ(Result("POST", "/collections/c/points/" + route, R"({"searches":[]})"), "[]");
+    EXPECT_EQ(Error("POST", "/collections/d/points/" + route, R"({"searches":[]})"),
+              "404 there is no collection 'd'");
+  }
+  EXPECT_EQ(Error("POST", "/collections/d/points", R"({"ids":[]})"),
+            "404 there is no collection 'd'");
+}
+
 TEST_F(RestApiTest, MapsErrorsToCodes) {
   struct Case {
     Reason reason;
