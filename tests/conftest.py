@@ -111,3 +111,31 @@ class Vectors:
 @pytest.fixture(scope="session")
 def vectors(tmp_path_factory):
     return Vectors(tmp_path_factory.mktemp("vectors"), 6000, 100, 32)
+
+
+class GrpcApi:
+    """vectron.v1 as Python: the messages, and stubs for servers."""
+
+    def __init__(self, folder):
+        from grpc_tools import protoc
+
+        source = ROOT / "proto" / "vectron" / "v1" / "vectron.proto"
+        arguments = ["protoc", f"-I{source.parent}", f"--python_out={folder}",
+                     f"--grpc_python_out={folder}", str(source)]
+        assert protoc.main(arguments) == 0
+        sys.path.insert(0, str(folder))
+        try:
+            import vectron_pb2
+            import vectron_pb2_grpc
+        finally:
+            sys.path.remove(str(folder))
+        self.messages = vectron_pb2
+        self._stubs = vectron_pb2_grpc
+
+    def stub(self, channel):
+        return self._stubs.VectronStub(channel)
+
+
+@pytest.fixture(scope="session")
+def grpc_api(tmp_path_factory):
+    return GrpcApi(tmp_path_factory.mktemp("stubs"))

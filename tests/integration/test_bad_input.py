@@ -1,5 +1,5 @@
 """Bad requests over REST against a real server: each gets an error that says what is wrong,
-and changes nothing. (The same over gRPC: src/gateway/grpc_service_test.cc.)"""
+and changes nothing. (Over gRPC: test_bad_input_grpc.py.)"""
 
 import pytest
 
