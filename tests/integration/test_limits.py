@@ -142,8 +142,8 @@ def test_too_many_grpc_connections_are_refused_and_room_is_made_again(make_serve
     done = server.client("bench", "rpc", "--clients", 8, "--count", 100, check=False)
     assert done.returncode == 1
     errors = json.loads(done.stdout)["errors"]
-    assert list(errors) == ["UNAVAILABLE"], errors
-    assert errors["UNAVAILABLE"]["first_message"] == "too many connections, the limit is 4"
+    assert list(errors) == ["TOO_MANY_CONNECTIONS"], errors
+    assert errors["TOO_MANY_CONNECTIONS"]["first_message"] == "too many connections, the limit is 4"
     # Those clients have gone.
     server.client("bench", "rpc", "--clients", 4, "--count", 100)
     _, metrics = server.http("GET", "/metrics")
