@@ -186,6 +186,16 @@ std::vector<Setting> ProcessSettings() {
        .repeatable = true,
        .parse = ParseLabel,
        .show = ShowLabels},
+      {.name = "disk-reserve-bytes",
+       .value_name = "BYTES",
+       .help = "room to leave on the disk: below it nothing is added, below a quarter of it "
+               "nothing is deleted but collections",
+       .parse = [](std::string_view value, ServeConfig* config) -> Status {
+         VECTRON_ASSIGN_OR_RETURN(config->disk_reserve_bytes,
+                                  ParseBytes(value, 0, uint64_t{1} << 40));
+         return OkStatus();
+       },
+       .show = [](const ServeConfig& config) { return ShowBytes(config.disk_reserve_bytes); }},
       {.name = "log-level",
        .value_name = "LEVEL",
        .help = "trace, debug, info, warn, error or off",

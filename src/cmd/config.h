@@ -36,6 +36,7 @@ struct ServeConfig {
   int drain_seconds = 10;  // how long SIGTERM waits for requests under way
   int search_threads = 0;  // 0: as many as cores
   int index_threads = 0;   // 0: as many as cores
+  uint64_t disk_reserve_bytes = 512ull << 20;
   Limits limits;
 };
 

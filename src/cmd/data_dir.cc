@@ -47,8 +47,12 @@ StatusOr<int> TakeLock(const std::string& dir) {
                     "another directory with --data-dir",
                     dir, pid.empty() ? "unknown" : pid));
   }
+  // Written first and cut then, so that a full disk is asked for no new block. It only
+  // informs: without room for it the lock counts all the same.
   const std::string pid = fmt::format("{}\n", getpid());
-  if (ftruncate(fd, 0) != 0 || pwrite(fd, pid.data(), pid.size(), 0) < 0) {
+  const bool written = pwrite(fd, pid.data(), pid.size(), 0) >= 0;
+  const bool is_full = !written && (errno == ENOSPC || errno == EDQUOT);
+  if ((!written && !is_full) || ftruncate(fd, written ? static_cast<off_t>(pid.size()) : 0) != 0) {
     const int error = errno;
     close(fd);
     return SystemError(path, "cannot write", error);

@@ -21,11 +21,12 @@ namespace {
 // The only process of its cluster.
 constexpr NodeId kSelf{1};
 
-consensus::HostOptions HostOptionsOf(const DataDir& dir) {
+consensus::HostOptions HostOptionsOf(const ServeConfig& config, const DataDir& dir) {
   consensus::HostOptions options;
   options.self = kSelf;
   options.dir = dir.raft_path();
   options.apply_thread_count = UsableCores();
+  options.disk_reserve_bytes = config.disk_reserve_bytes;
   options.seed = RandomSeed();
   return options;
 }
@@ -43,6 +44,7 @@ worker::WorkerOptions WorkerOptionsOf(const ServeConfig& config, const DataDir& 
   options.node = kSelf;
   options.dir = dir.shards_path();
   options.labels = config.labels;
+  options.disk_reserve_bytes = config.disk_reserve_bytes;
   options.limits = config.limits;
   options.search_concurrency = config.search_threads;
   options.index_thread_count = config.index_threads;
@@ -67,9 +69,9 @@ StatusOr<std::unique_ptr<Node>> Node::Listen(const ServeConfig& config) {
 
 Status Node::Open(const DataDir& dir) {
   const Clock* clock = &SystemClock();
-  VECTRON_ASSIGN_OR_RETURN(
-      host_,
-      consensus::Host::Open(HostOptionsOf(dir), {.clock = clock, .metrics = metrics_.get()}));
+  VECTRON_ASSIGN_OR_RETURN(host_,
+                           consensus::Host::Open(HostOptionsOf(config_, dir),
+                                                 {.clock = clock, .metrics = metrics_.get()}));
   VECTRON_ASSIGN_OR_RETURN(placement_,
                            placement::Placement::Start(
                                PlacementOptionsOf(dir),

@@ -141,8 +141,11 @@ Status Serve(const ServeConfig& config) {
   StopSignals signals;
   VECTRON_ASSIGN_OR_RETURN(const auto dir, DataDir::Open(config.data_dir));
   VECTRON_ASSIGN_OR_RETURN(const auto node, Node::Listen(config));
-  VECTRON_RETURN_IF_ERROR(dir->WritePorts(PortsJson(*node)));
+  Status ports = dir->WritePorts(PortsJson(*node));
+  if (!ports.ok() && ReasonOf(ports) != Reason::kDiskFull) return ports;
   VECTRON_RETURN_IF_ERROR(node->Open(*dir));
+  if (!ports.ok()) ports = dir->WritePorts(PortsJson(*node));  // that made some room
+  if (!ports.ok()) VECTRON_LOG_WARN("{}", std::string(ports.message()));
   VECTRON_ASSIGN_OR_RETURN(const bool ready, WaitReady(node.get(), &signals));
   if (ready) {
     node->Serve();

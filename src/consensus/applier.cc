@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "common/check.h"
@@ -44,12 +45,23 @@ void Applier::Push(const std::shared_ptr<Replica>& replica, ApplyTask task) {
   }
 }
 
+void Applier::Resume(const std::shared_ptr<Replica>& replica) {
+  if (replica->Resume()) {
+    executor_->Submit([this, replica] { Run(replica); });
+  }
+}
+
 void Applier::Run(const std::shared_ptr<Replica>& replica) {
   std::vector<ApplyTask> tasks = replica->Take(kApplyBytes);
   if (tasks.empty()) return;
   const bool is_restore = !tasks.front().snapshot_dir.empty();
-  const Status status =
-      is_restore ? Restore(replica, tasks.front()) : ApplyTasks(replica, std::move(tasks));
+  const Status status = is_restore ? Restore(replica, tasks.front()) : ApplyTasks(replica, tasks);
+  if (ReasonOf(status) == Reason::kDiskFull) {
+    VECTRON_LOG_WARN("group {}: applying waits for room: {}", replica->group().value(),
+                     std::string(status.message()));
+    replica->PutBack(std::move(tasks));
+    return;
+  }
   if (!status.ok()) {
     VECTRON_LOG_ERROR("group {}: applying: {}", replica->group().value(),
                       std::string(status.message()));
@@ -68,19 +80,21 @@ Status Applier::Restore(const std::shared_ptr<Replica>& replica, const ApplyTask
   return OkStatus();
 }
 
-Status Applier::ApplyTasks(const std::shared_ptr<Replica>& replica, std::vector<ApplyTask> tasks) {
+Status Applier::ApplyTasks(const std::shared_ptr<Replica>& replica,
+                           const std::vector<ApplyTask>& tasks) {
   std::vector<std::pair<LogIndex, std::string_view>> blocks;
   std::vector<PlacedProposal> proposals;
-  for (ApplyTask& task : tasks) {
+  for (const ApplyTask& task : tasks) {
     if (!task.in_memory) return ApplyFromLog(replica, task);
     blocks.emplace_back(task.first, task.block);
-    for (PlacedProposal& proposal : task.proposals) proposals.push_back(std::move(proposal));
+    proposals.insert(proposals.end(), task.proposals.begin(), task.proposals.end());
   }
   return ApplyBlocks(replica, blocks, proposals);
 }
 
 Status Applier::ApplyFromLog(const std::shared_ptr<Replica>& replica, const ApplyTask& task) {
-  for (LogIndex next = task.first; next <= task.last;) {
+  // A disk that ran full may have stopped it in the middle.
+  for (LogIndex next = std::max(task.first, Next(replica->applied())); next <= task.last;) {
     VECTRON_ASSIGN_OR_RETURN(const EntryBlock block,
                              log_->Read(replica->group(), next, task.last, kReadBytes));
     VECTRON_RETURN_IF_ERROR(ApplyBlocks(replica, {{block.first, block.bytes}}, task.proposals));

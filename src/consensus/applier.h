@@ -42,10 +42,13 @@ class Applier {
       : executor_(executor), log_(log), report_(std::move(report)) {}
 
   void Push(const std::shared_ptr<Replica>& replica, ApplyTask task);
+  // Tries again what found the disk full; nothing if there is no such thing. To be
+  // called about once a second.
+  void Resume(const std::shared_ptr<Replica>& replica);
 
  private:
   void Run(const std::shared_ptr<Replica>& replica);
-  Status ApplyTasks(const std::shared_ptr<Replica>& replica, std::vector<ApplyTask> tasks);
+  Status ApplyTasks(const std::shared_ptr<Replica>& replica, const std::vector<ApplyTask>& tasks);
   Status ApplyFromLog(const std::shared_ptr<Replica>& replica, const ApplyTask& task);
   Status ApplyBlocks(const std::shared_ptr<Replica>& replica,
                      const std::vector<std::pair<LogIndex, std::string_view>>& blocks,

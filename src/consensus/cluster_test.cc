@@ -330,6 +330,55 @@ TEST_F(ClusterTest, WriteCaughtByAFullDiskIsDoneWhenThereIsRoom) {
   EXPECT_EQ(cluster.machine(1, kGroup()).CountOf("b"), 1);
 }
 
+TEST_F(ClusterTest, WhatCannotBeAppliedOnAFullDiskIsAppliedWhenThereIsRoom) {
+  SimCluster cluster(Nodes(1));
+  ASSERT_TRUE(cluster.Write(kGroup(), "a").has_value());
+  cluster.machine(1, kGroup()).FailApply(MakeError(Reason::kDiskFull, "no room"));
+  std::optional<StatusOr<Applied>> answer;
+  for (const char* command : {"b", "c"}) {
+    cluster.host(1).Propose(kGroup(), {{}, command}, kNoDeadline,
+                            [&](StatusOr<Applied> result) { answer = std::move(result); });
+    cluster.Run(seconds(2));
+  }
+  EXPECT_FALSE(answer.has_value());
+  EXPECT_TRUE(cluster.host(1).GetStatus(kGroup())->health.ok());
+  cluster.machine(1, kGroup()).FailApply(OkStatus());
+  ASSERT_TRUE(cluster.RunUntil([&] { return answer.has_value(); }));
+  EXPECT_TRUE(answer->ok()) << answer->status();
+  EXPECT_EQ(cluster.machine(1, kGroup()).CountOf("b"), 1);
+  EXPECT_EQ(cluster.machine(1, kGroup()).CountOf("c"), 1);
+}
+
+TEST_F(ClusterTest, WhatMakesRoomIsTakenWhereWhatGrowsIsNot) {
+  SimCluster cluster(Nodes(1));
+  ASSERT_TRUE(cluster.Write(kGroup(), "a").has_value());
+  const auto propose = [&](const char* command, RoomUse use) {
+    std::optional<StatusOr<Applied>> answer;
+    cluster.host(1).Propose(kGroup(), {{}, command, use}, kNoDeadline,
+                            [&](StatusOr<Applied> result) { answer = std::move(result); });
+    cluster.RunUntil([&] { return answer.has_value(); });
+    return ReasonOf(answer.value().status());
+  };
+  cluster.disk(1).SetRoom(100 << 20);  // of a reserve of 256 MiB
+  cluster.Run(milliseconds(200));
+  EXPECT_EQ(propose("b", RoomUse::kGrowth), Reason::kDiskFull);
+  EXPECT_EQ(propose("c", RoomUse::kRemoval), Reason::kNone);
+  cluster.disk(1).SetRoom(60 << 20);
+  cluster.Run(milliseconds(200));
+  EXPECT_EQ(propose("d", RoomUse::kRemoval), Reason::kDiskFull);
+  EXPECT_EQ(propose("e", RoomUse::kEssential), Reason::kNone);
+  // The log finds no room at all, and gives up what it kept for that.
+  cluster.disk(1).SetRoom(0);
+  EXPECT_EQ(propose("f", RoomUse::kEssential), Reason::kNone);
+  // So does a start.
+  cluster.disk(1).SetRoom(1 << 30);
+  cluster.Run(milliseconds(200));
+  cluster.Crash(1);
+  cluster.disk(1).SetRoom(0);
+  cluster.Restart(1);
+  EXPECT_TRUE(cluster.RunUntil([&] { return cluster.Read(1, kGroup()).has_value(); }));
+}
+
 uint64_t TraceOf(uint64_t seed) {
   SimCluster::Options options;
   options.seed = seed;

@@ -199,6 +199,7 @@ void Group::DropIdleSnapshots(TimePoint now) {
 void Group::Maintain(Round* round) {
   if (failed_ || restoring_.has_value()) return;
   DropIdleSnapshots(round->now);
+  services_.applier->Resume(replica_);
   Truncate(round);
 }
 

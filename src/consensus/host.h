@@ -9,6 +9,7 @@
 
 #include "common/callback.h"
 #include "common/clock.h"
+#include "common/disk_room.h"
 #include "common/error.h"
 #include "common/ids.h"
 #include "common/metrics.h"
@@ -39,6 +40,7 @@ struct GroupOptions {
 struct Proposal {
   WriteSession session;
   std::string command;
+  RoomUse room = RoomUse::kGrowth;
 };
 
 struct Applied {
@@ -75,8 +77,9 @@ struct HostOptions {
   uint64_t log_bytes_flush = 512ull << 20;  // ask the state machine to flush past this
   uint64_t log_entries_flush = 1 << 20;     // or past this
   uint64_t log_segment_bytes = 64 << 20;    // of one file of the log
-  // Proposals are refused with DISK_FULL when less is free (or an eighth of a small
-  // file system), so that what was taken, and the state machines' flushes, have room.
+  // Proposals are refused with DISK_FULL when less is free, those that make room later
+  // than others (common/disk_room.h). A part of it is taken as a file of the log's
+  // (log/ballast.h), for what has to be written when the disk is full.
   uint64_t disk_reserve_bytes = 256 << 20;
 };
 

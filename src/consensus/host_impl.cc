@@ -14,6 +14,8 @@ namespace vectron::consensus {
 namespace {
 
 constexpr std::chrono::milliseconds kDiskCheck{100};
+constexpr std::string_view kRunningBallast = "/ballast-running";
+constexpr std::string_view kStartBallast = "/ballast-start";
 constexpr std::chrono::seconds kMetricsUpdate{1};
 constexpr std::string_view kRetryAfterMs = "50";
 
@@ -53,6 +55,12 @@ StatusOr<std::unique_ptr<HostImpl>> HostImpl::Open(const HostOptions& options,
   LogStore::Options log_options;
   log_options.dir = options.dir;
   log_options.segment_bytes = options.log_segment_bytes;
+  VECTRON_RETURN_IF_ERROR(file_system->CreateDir(options.dir));
+  // Before anything is written: the start needs room, here and in the state machines.
+  for (const std::string_view name : {kStartBallast, kRunningBallast}) {
+    Ballast(options.dir + std::string(name), options.disk_reserve_bytes, file_system)
+        .ReleaseIfFull();
+  }
   const TimePoint begun = environment.clock->Now();
   VECTRON_ASSIGN_OR_RETURN(std::unique_ptr<LogStore> log, LogStore::Open(log_options, file_system));
   VECTRON_LOG_INFO(
@@ -75,7 +83,12 @@ HostImpl::HostImpl(const HostOptions& options, const HostEnvironment& environmen
       file_system_(environment.file_system != nullptr ? environment.file_system
                                                       : &SystemLogFileSystem()),
       log_(std::move(log)),
-      inflight_(options.inflight_bytes_max) {
+      inflight_(options.inflight_bytes_max),
+      room_(options.disk_reserve_bytes, options.dir),
+      running_ballast_(options.dir + std::string(kRunningBallast), options.disk_reserve_bytes,
+                       file_system_),
+      start_ballast_(options.dir + std::string(kStartBallast), options.disk_reserve_bytes,
+                     file_system_) {
   VECTRON_CHECK(options.step_thread_count > 0 && options.apply_thread_count > 0);
   const bool own = threads == HostThreads::kOwn;
   RegisterMetrics(environment.metrics);
@@ -104,7 +117,7 @@ HostImpl::HostImpl(const HostOptions& options, const HostEnvironment& environmen
     StepWorker& worker = WorkerOf(replica->group());
     worker.Post(std::move(replica), std::move(action));
   };
-  services.disk_full = [this] { return DiskFull(); };
+  services.disk_full = [this] { return room_.is_low() || log_writer_->disk_full(); };
   const int workers = own ? options.step_thread_count : 1;
   for (int i = 0; i < workers; ++i) {
     workers_.push_back(
@@ -189,10 +202,7 @@ Status HostImpl::StartGroup(const GroupOptions& options, std::shared_ptr<StateMa
                            Group::Create(options, replica, worker.services()));
   LogBatch first = group->TakeFirstBatch();
   if (!first.empty()) {
-    if (DiskFull()) {
-      return MakeError(Reason::kDiskFull,
-                       fmt::format("no room for a new group on the disk of {}", options_.dir));
-    }
+    VECTRON_RETURN_IF_ERROR(Annotate(CheckRoom(RoomUse::kRemoval), "a new group"));
     VECTRON_RETURN_IF_ERROR(WriteNow(std::move(first)));
   }
   {
@@ -268,10 +278,9 @@ void HostImpl::Propose(GroupId group, Proposal proposal, Deadline deadline,
   if (deadline <= environment_.clock->Now()) {
     return done(MakeError(Reason::kUnavailable, "the deadline is over; nothing was done"));
   }
-  if (DiskFull()) {
+  if (const Status room = CheckRoom(proposal.room); !room.ok()) {
     if (refused_ != nullptr) refused_->Increment();
-    return done(MakeError(Reason::kDiskFull,
-                          fmt::format("too little room is left on the disk of {}", options_.dir)));
+    return done(room);
   }
   // What it costs while it waits, besides the command.
   const size_t held = bytes + 256;
@@ -375,22 +384,31 @@ void HostImpl::OnPeerLost(NodeId peer) {
   for (const auto& worker : workers_) worker->PostPeerLost(peer);
 }
 
-bool HostImpl::DiskFull() const {
-  return low_space_.load(std::memory_order_relaxed) || log_writer_->disk_full();
+Status HostImpl::CheckRoom(RoomUse use) const {
+  // The log waits for room, and would make a proposal wait with it.
+  if (log_writer_->disk_full() && use != RoomUse::kEssential) {
+    return MakeError(Reason::kDiskFull, fmt::format("the disk of {} is full", options_.dir));
+  }
+  return room_.Check(use);
 }
 
 void HostImpl::CheckDisk() {
   if (!IsDue(&next_disk_check_ns_, environment_.clock->Now(), kDiskCheck)) return;
   const auto space = file_system_->GetSpace(options_.dir);
   if (!space.ok()) return;  // a disk that does not answer shows in the writes
-  const uint64_t reserve = std::min(options_.disk_reserve_bytes, space->total_bytes / 8);
-  const bool low = space->free_bytes < reserve;
-  if (low == low_space_.exchange(low)) return;
-  if (low) {
-    VECTRON_LOG_ERROR("{}: {} bytes are free, less than the reserve of {}: writes are refused",
-                      options_.dir, space->free_bytes, reserve);
-  } else {
+  const bool changed = room_.Update(space->free_bytes);
+  if (log_writer_->disk_full()) {
+    running_ballast_.Release();
+  } else if (space->free_bytes >= room_.resume_floor_bytes()) {
+    running_ballast_.Take();
+    start_ballast_.Take();
+  }
+  if (!changed) return;
+  const Status growth = room_.Check(RoomUse::kGrowth);
+  if (growth.ok()) {
     VECTRON_LOG_INFO("{}: there is room again, writes are taken", options_.dir);
+  } else {
+    VECTRON_LOG_ERROR("raft log: {}", std::string(growth.message()));
   }
 }
 

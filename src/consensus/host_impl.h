@@ -9,11 +9,13 @@
 #include <string>
 #include <vector>
 
+#include "common/disk_room.h"
 #include "common/mutex.h"
 #include "common/thread.h"
 #include "consensus/applier.h"
 #include "consensus/executor.h"
 #include "consensus/host.h"
+#include "consensus/log/ballast.h"
 #include "consensus/log/log_store.h"
 #include "consensus/log/log_writer.h"
 #include "consensus/step_worker.h"
@@ -77,7 +79,8 @@ class HostImpl final : public Host, private TransportReceiver {
   void Await(const std::function<void(std::function<void()>)>& begin);
   // Waits until `batch` is in the log.
   Status WriteNow(LogBatch batch);
-  bool DiskFull() const;
+  // Why nothing can be proposed for this use: DISK_FULL.
+  Status CheckRoom(RoomUse use) const;
   void CheckDisk();
   void RegisterMetrics(MetricsRegistry* metrics);
   void UpdateMetrics();
@@ -89,7 +92,9 @@ class HostImpl final : public Host, private TransportReceiver {
   std::unique_ptr<LogStore> log_;
   InflightBytes inflight_;
   std::atomic<bool> stopping_{false};
-  std::atomic<bool> low_space_{false};
+  DiskRoom room_;
+  Ballast running_ballast_;  // for what the log writes
+  Ballast start_ballast_;    // for the next start
   std::atomic<int64_t> next_disk_check_ns_{0};
 
   std::unique_ptr<LogWriter> log_writer_;

@@ -96,6 +96,24 @@ bool Replica::Push(ApplyTask task) {
   queued_bytes_.fetch_add(task.block.size(), std::memory_order_relaxed);
   MutexLock lock(mutex_);
   queue_.push_back(std::move(task));
+  // What is stalled is tried again at intervals, not with each entry that comes.
+  return !stalled_ && !std::exchange(applying_, true);
+}
+
+void Replica::PutBack(std::vector<ApplyTask> tasks) {
+  MutexLock lock(mutex_);
+  applying_ = false;
+  stalled_ = true;
+  for (; !tasks.empty(); tasks.pop_back()) {
+    queued_bytes_.fetch_add(tasks.back().block.size(), std::memory_order_relaxed);
+    queue_.push_front(std::move(tasks.back()));
+  }
+  idle_.NotifyAll();
+}
+
+bool Replica::Resume() {
+  MutexLock lock(mutex_);
+  if (!std::exchange(stalled_, false) || closed_) return false;
   return !std::exchange(applying_, true);
 }
 

@@ -81,6 +81,11 @@ class Replica {
   // What to apply next: one snapshot, or entries of a few tasks; nothing once the
   // replica is closed. The worker is done with the queue when it gets nothing.
   std::vector<ApplyTask> Take(size_t bytes_max);
+  // Puts back what was taken and could not be applied for want of room on the disk.
+  // Nobody is at work on the queue then, until Resume (true: the caller schedules the
+  // Applier).
+  void PutBack(std::vector<ApplyTask> tasks);
+  bool Resume();
   size_t queued_bytes() const { return queued_bytes_.load(std::memory_order_relaxed); }
 
   // Long calls to the state machine outside of the apply queue.
@@ -107,6 +112,7 @@ class Replica {
   std::multimap<LogIndex, WaiterPtr<LogIndex>> waiters_ ABSL_GUARDED_BY(mutex_);
   std::deque<ApplyTask> queue_ ABSL_GUARDED_BY(mutex_);
   bool applying_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stalled_ ABSL_GUARDED_BY(mutex_) = false;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   int visitors_ ABSL_GUARDED_BY(mutex_) = 0;
 };

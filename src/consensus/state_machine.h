@@ -47,7 +47,9 @@ class StateMachine {
   // log that carry no command, such as a new leader's, are delivered with an empty
   // command so that the index moves on). Must be deterministic. One result an
   // entry. An error means that the state could not be changed (disk): the host
-  // stops the group, reports it, and nothing more is applied.
+  // stops the group, reports it, and nothing more is applied; but after DISK_FULL
+  // (entries up to AppliedIndex() are applied, the others are not) it comes again with
+  // the same entries, until there is room.
   virtual StatusOr<std::vector<ApplyResult>> Apply(std::span<const CommittedEntry> entries) = 0;
 
   // Asks for DurableIndex() to move on to what is applied now, in the background;

@@ -18,6 +18,12 @@ Status OutcomeUnknown(std::string_view why) {
                    fmt::format("it is unknown whether the change was made: {}", why));
 }
 
+// A few bytes bring the process up, or make room.
+RoomUse RoomUseOf(const Command& command) {
+  return std::holds_alternative<CreateCollection>(command.body) ? RoomUse::kGrowth
+                                                                : RoomUse::kEssential;
+}
+
 }  // namespace
 
 struct GroupClient::ReadCall {
@@ -26,14 +32,18 @@ struct GroupClient::ReadCall {
 };
 
 struct GroupClient::ChangeCall {
-  ChangeCall(std::string encoded, Deadline until, Callback<CommandResult> done)
-      : command(std::move(encoded)), deadline(until), answer(std::move(done)) {}
+  ChangeCall(const Command& change, Deadline until, Callback<CommandResult> done)
+      : command(EncodeCommand(change)),
+        room(RoomUseOf(change)),
+        deadline(until),
+        answer(std::move(done)) {}
   // Dropped between two attempts.
   ~ChangeCall() {
     if (maybe_done && answer.pending()) answer(OutcomeUnknown("placement is shutting down"));
   }
 
   const std::string command;
+  const RoomUse room;
   WriteSession session;
   const Deadline deadline;
   bool maybe_done = false;  // an earlier attempt's outcome is unknown
@@ -83,7 +93,7 @@ void GroupClient::TryRead(const std::shared_ptr<ReadCall>& call) {
 }
 
 void GroupClient::Change(const Command& command, Deadline deadline, Callback<CommandResult> done) {
-  auto call = std::make_shared<ChangeCall>(EncodeCommand(command), deadline, std::move(done));
+  auto call = std::make_shared<ChangeCall>(command, deadline, std::move(done));
   {
     MutexLock lock(mutex_);
     call->session = {session_, next_sequence_++, 0};
@@ -99,7 +109,7 @@ void GroupClient::TryChange(const std::shared_ptr<ChangeCall>& call) {
     call->session.acked_below = *outstanding_.begin();
   }
   environment_.host->Propose(
-      kPlacementGroup, {call->session, call->command}, call->deadline,
+      kPlacementGroup, {call->session, call->command, call->room}, call->deadline,
       [self = shared_from_this(), call](const StatusOr<consensus::Applied>& applied) {
         self->OnProposed(call, applied);
       });

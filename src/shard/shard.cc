@@ -113,7 +113,12 @@ StatusOr<std::vector<ApplyResult>> Shard::Apply(std::span<const CommittedEntry> 
   VECTRON_RETURN_IF_ERROR(state->failure);
   std::vector<ApplyResult> results;
   if (entries.empty()) return results;
-  VECTRON_CHECK(entries.front().index == Next(state->applied()));
+  VECTRON_CHECK(entries.front().index <= Next(state->applied()));
+  // The disk ran full in the middle of an earlier call with these entries.
+  while (!entries.empty() && entries.front().index <= state->applied()) {
+    results.emplace_back(std::string());
+    entries = entries.subspan(1);
+  }
 
   const auto is_new = [&](const CommittedEntry& entry) {
     return entry.index > state->store_state.applied();
@@ -122,7 +127,7 @@ StatusOr<std::vector<ApplyResult>> Shard::Apply(std::span<const CommittedEntry> 
   const auto old_count = static_cast<size_t>(first_new - entries.begin());
   if (old_count > 0) {
     VECTRON_RETURN_IF_ERROR(Replay(*state, entries.first(old_count)));
-    results.assign(old_count, ApplyResult(std::string()));
+    results.insert(results.end(), old_count, ApplyResult(std::string()));
     if (state->serveable()) SayServeable(*state);
   }
   if (old_count < entries.size()) {

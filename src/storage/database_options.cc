@@ -4,6 +4,8 @@
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/table.h>
 
+#include "storage/rocks_logger.h"
+
 namespace vectron::storage {
 namespace {
 
@@ -39,9 +41,7 @@ rocksdb::DBOptions ToRocksOptions(const DatabaseOptions& options) {
   rocks.max_background_jobs = 4;  // the pools of SharedResources are the real bound
   rocks.enable_pipelined_write = false;
   rocks.file_checksum_gen_factory = rocksdb::GetFileChecksumGenCrc32cFactory();
-  rocks.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
-  rocks.max_log_file_size = 1 << 20;
-  rocks.keep_log_file_num = 2;
+  rocks.info_log = MakeRocksLogger(options.dir);
   rocks.stats_dump_period_sec = 0;
   rocks.stats_persist_period_sec = 0;
   return rocks;

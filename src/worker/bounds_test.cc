@@ -110,15 +110,14 @@ TEST_F(WriteGateTest, DelayedWritesAreBoundedInCountAndBytes) {
 }
 
 TEST_F(WriteGateTest, RefusesWhileTheDiskIsNearlyFull) {
-  WriteGate full({.dir = ::testing::TempDir(), .disk_free_bytes_min = uint64_t{1} << 62}, &timers_,
+  WriteGate full({.dir = ::testing::TempDir(), .disk_reserve_bytes = uint64_t{1} << 62}, &timers_,
                  &SystemClock());
-  EXPECT_TRUE(full.CheckRoom().ok());
+  EXPECT_TRUE(full.CheckRoom(RoomUse::kGrowth).ok());
   full.CheckDisk();
-  EXPECT_EQ(ReasonOf(full.CheckRoom()), Reason::kDiskFull);
-  WriteGate roomy({.dir = ::testing::TempDir(), .disk_free_bytes_min = 1}, &timers_,
-                  &SystemClock());
+  EXPECT_EQ(ReasonOf(full.CheckRoom(RoomUse::kGrowth)), Reason::kDiskFull);
+  WriteGate roomy({.dir = ::testing::TempDir(), .disk_reserve_bytes = 1}, &timers_, &SystemClock());
   roomy.CheckDisk();
-  EXPECT_TRUE(roomy.CheckRoom().ok());
+  EXPECT_TRUE(roomy.CheckRoom(RoomUse::kGrowth).ok());
   EXPECT_GT(roomy.disk_free_bytes(), 1u);
 }
 

@@ -124,6 +124,13 @@ shard::ReadLimits LimitsOf(const rpc::ReadOptions& read, size_t bytes_max) {
   return {.deadline = read.deadline, .cancelled = read.cancelled, .bytes_max = bytes_max};
 }
 
+RoomUse RoomUseOf(const WriteOp& op) {
+  const bool removes = std::holds_alternative<DeletePoints>(op) ||
+                       std::holds_alternative<DeletePayloadKeys>(op) ||
+                       std::holds_alternative<ClearPayload>(op);
+  return removes ? RoomUse::kRemoval : RoomUse::kGrowth;
+}
+
 // What a write keeps in memory while it waits, about.
 size_t BytesOf(const WriteOp& op) {
   const auto* upsert = std::get_if<UpsertPoints>(&op);
@@ -203,7 +210,7 @@ void RequestHandler::Write(rpc::WriteRequest request, Callback<WriteResult> done
 
 StatusOr<Duration> RequestHandler::Admit(const WriteOp& op, const HostedShard& hosted,
                                          Deadline deadline) const {
-  VECTRON_RETURN_IF_ERROR(environment_.gate->CheckRoom());
+  VECTRON_RETURN_IF_ERROR(environment_.gate->CheckRoom(RoomUseOf(op)));
   VECTRON_RETURN_IF_ERROR(hosted.shard->StoreHealth());
   // Only inserts make the tail longer.
   if (!std::holds_alternative<UpsertPoints>(op)) return Duration::zero();
@@ -211,7 +218,8 @@ StatusOr<Duration> RequestHandler::Admit(const WriteOp& op, const HostedShard& h
 }
 
 void RequestHandler::Propose(const std::shared_ptr<WriteCall>& call) {
-  consensus::Proposal proposal{call->request.session, shard::EncodeCommand(call->request.op)};
+  consensus::Proposal proposal{call->request.session, shard::EncodeCommand(call->request.op),
+                               RoomUseOf(call->request.op)};
   call->request.op = WriteOp();  // its memory
   environment_.host->Propose(
       call->hosted->group(), std::move(proposal), call->request.deadline,

@@ -104,7 +104,7 @@ WorkerImpl::WorkerImpl(const WorkerOptions& options, const WorkerEnvironment& en
       index_threads_(&table_, OrCores(options.index_thread_count)),
       timers_("worker", *environment.clock) {
   gate_ = std::make_unique<WriteGate>(
-      WriteGate::Options{options.dir, options.disk_free_bytes_min, options.write_delay_max,
+      WriteGate::Options{options.dir, options.disk_reserve_bytes, options.write_delay_max,
                          options.delayed_write_count_max, options.delayed_write_bytes_max},
       &timers_, environment.clock);
   lifecycle_ = std::make_shared<ShardLifecycle>(

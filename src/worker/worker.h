@@ -43,8 +43,8 @@ struct WorkerOptions {
   size_t delayed_write_count_max = 1024;
   size_t delayed_write_bytes_max = 256 << 20;
 
-  // Writes are refused (DISK_FULL) while the file system has less room than this.
-  uint64_t disk_free_bytes_min = 512ull << 20;
+  // Room that writes must leave on the file system (common/disk_room.h).
+  uint64_t disk_reserve_bytes = 512ull << 20;
 
   // How the shards' files are read through to find damage.
   uint64_t scrub_bytes_per_second_max = 32 << 20;

@@ -445,12 +445,12 @@ TEST_F(WorkerTest, RacesOfCreationDropAndRequests) {
 // --- bounds ---
 
 TEST_F(WorkerTest, WritesStopWhileTheDiskIsNearlyFull) {
-  options_.disk_free_bytes_min = uint64_t{1} << 62;
+  options_.disk_reserve_bytes = uint64_t{1} << 62;
   StartWith({Collection("a", {16})});
   EXPECT_EQ(ReasonOf(Upsert(16, {MakePoint(1)}).status()), Reason::kDiskFull);
   EXPECT_EQ(*Count(16), 0u);  // reads go on
   Crash();
-  options_.disk_free_bytes_min = 0;
+  options_.disk_reserve_bytes = 0;
   StartWorker();
   WaitReady();
   EXPECT_TRUE(Upsert(16, {MakePoint(1)}).ok());

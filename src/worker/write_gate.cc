@@ -34,32 +34,23 @@ struct WriteGate::Reservation {
 };
 
 WriteGate::WriteGate(Options options, TimerQueue* timers, const Clock* clock)
-    : options_(std::move(options)), timers_(timers), clock_(clock) {}
+    : options_(std::move(options)),
+      timers_(timers),
+      clock_(clock),
+      room_(options_.disk_reserve_bytes, options_.dir) {}
 
 void WriteGate::CheckDisk() {
   std::error_code error;
   const std::filesystem::space_info space = std::filesystem::space(options_.dir, error);
   if (error) return;  // says nothing about the room there is
-  free_bytes_ = space.available;
-  const bool was_full = is_full_;
-  // Some room to spare before writes are taken again, lest it flaps.
-  const uint64_t needed = was_full ? options_.disk_free_bytes_min + options_.disk_free_bytes_min / 8
-                                   : options_.disk_free_bytes_min;
-  is_full_ = space.available < needed;
-  if (is_full_ == was_full) return;
-  if (was_full) {
+  if (!room_.Update(space.available)) return;
+  const Status growth = room_.Check(RoomUse::kGrowth);
+  if (growth.ok()) {
     VECTRON_LOG_WARN("worker: there is room on the disk again, writes are taken");
   } else {
-    VECTRON_LOG_ERROR("worker: the disk has {} MiB left, writes are refused",
-                      space.available >> 20);
+    const Status removal = room_.Check(RoomUse::kRemoval);
+    VECTRON_LOG_ERROR("worker: {}", std::string((removal.ok() ? growth : removal).message()));
   }
-}
-
-Status WriteGate::CheckRoom() const {
-  if (!is_full_.load(std::memory_order_relaxed)) return OkStatus();
-  return MakeError(Reason::kDiskFull,
-                   fmt::format("the disk of a worker has {} MiB left, writes need {} MiB",
-                               disk_free_bytes() >> 20, options_.disk_free_bytes_min >> 20));
 }
 
 StatusOr<Duration> WriteGate::DelayOf(double tail_fill, Deadline deadline) const {

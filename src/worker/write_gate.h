@@ -7,6 +7,7 @@
 
 #include "common/callback.h"
 #include "common/clock.h"
+#include "common/disk_room.h"
 #include "common/error.h"
 #include "common/mutex.h"
 #include "common/timer_queue.h"
@@ -21,7 +22,7 @@ class WriteGate {
  public:
   struct Options {
     std::string dir;  // on the file system that is watched
-    uint64_t disk_free_bytes_min = 0;
+    uint64_t disk_reserve_bytes = 0;
     std::chrono::milliseconds delay_max{250};
     size_t delayed_count_max = 1024;
     size_t delayed_bytes_max = 256 << 20;
@@ -32,10 +33,10 @@ class WriteGate {
 
   // Looks at the disk. About once a second.
   void CheckDisk();
-  uint64_t disk_free_bytes() const { return free_bytes_.load(std::memory_order_relaxed); }
+  uint64_t disk_free_bytes() const { return room_.free_bytes(); }
 
-  // Why no write is admitted: DISK_FULL.
-  Status CheckRoom() const;
+  // Why no such write is admitted: DISK_FULL.
+  Status CheckRoom(RoomUse use) const { return room_.Check(use); }
 
   // How long an insert into a shard with this fill of its tail has to wait: nothing up
   // to half of it, growing to delay_max. OVERLOADED from 1 on, or when the wait would
@@ -55,8 +56,7 @@ class WriteGate {
   const Options options_;
   TimerQueue* const timers_;
   const Clock* const clock_;
-  std::atomic<uint64_t> free_bytes_{~uint64_t{0}};
-  std::atomic<bool> is_full_{false};
+  DiskRoom room_;
   std::atomic<size_t> delayed_count_{0};
   std::atomic<size_t> delayed_bytes_{0};
 };

@@ -79,7 +79,7 @@ class RolesTest : public ::testing::Test {
     worker::WorkerOptions worker;
     worker.node = NodeId(1);
     worker.dir = temp_.Join("shards");
-    worker.disk_free_bytes_min = 0;
+    worker.disk_reserve_bytes = 0;
     worker.block_cache_bytes = 8 << 20;
     worker.write_buffer_bytes = 16 << 20;
     worker.poll = milliseconds(5);

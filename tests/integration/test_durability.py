@@ -1,13 +1,10 @@
-"""What was acknowledged survives: restarts, kill -9, a full disk, corruption."""
+"""What was acknowledged survives: restarts, kill -9, corruption."""
 
 import json
 import os
 import random
-import subprocess
 import threading
 import time
-
-import pytest
 
 COLLECTION = "bench"
 
@@ -170,56 +167,3 @@ def test_a_corrupt_catalogue_is_refused_and_named(server, vectors, tmp_path):
     state = largest(server.data_dir / "placement", "*")
     flip_bytes(state, state.stat().st_size // 2, 4)
     refuses(server, str(server.data_dir / "placement"))
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of its own with little room: ext4-free, a tmpfs of 640 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=640m", "vectron-test", str(folder)],
-                          capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"this test must be able to mount (root): {done.stderr}"
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def test_a_full_disk_refuses_writes_serves_reads_and_recovers(make_server, small_disk, vectors,
-                                                              tmp_path):
-    server = make_server(data_dir=small_disk / "data").start()
-    log = tmp_path / "acks"
-    ingest(server, vectors, log, "--create", "--rows", 1000, "--batch", 100)
-    ballast = small_disk / "ballast"
-    room = os.statvfs(small_disk)
-    with open(ballast, "wb") as file:
-        remaining = room.f_bavail * room.f_frsize - (1 << 20)
-        while remaining > 0:
-            file.write(bytes(min(remaining, 1 << 20)))
-            remaining -= 1 << 20
-
-    deadline = time.monotonic() + 60
-    while True:
-        done = ingest(server, vectors, log, "--first-row", 1000, "--rows", 1000, "--batch", 100,
-                      check=False)
-        errors = json.loads(done.stdout)["batches"]["errors"]
-        if errors or time.monotonic() > deadline:
-            break
-    assert list(errors) == ["DISK_FULL"], errors
-    code, body = server.http("PUT", f"/collections/{COLLECTION}/points",
-                             {"points": [{"id": 1, "vector": vectors.rows[1]}]})
-    assert code == 507, body
-    # Reads go on.
-    assert server.bench("search", "--queries", vectors.queries, "--quiet")["runs"][0]["failed"] == 0
-
-    ballast.unlink()
-    deadline = time.monotonic() + 30
-    while True:
-        done = ingest(server, vectors, log, "--first-row", 2000, "--rows", 1000, check=False)
-        if done.returncode == 0:
-            break
-        assert time.monotonic() < deadline, done.stderr
-        time.sleep(0.5)
-    verify(server, vectors, log)
-    server.kill9()
-    server.start()
-    verify(server, vectors, log)

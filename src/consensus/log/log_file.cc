@@ -125,6 +125,21 @@ class PosixFileSystem : public LogFileSystem {
     return unlink(path.c_str()) == 0 ? OkStatus() : FromErrno("removing", path);
   }
 
+  Status Allocate(const std::string& path, uint64_t bytes) override {
+    const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0) return FromErrno("opening", path);
+    Status status;
+    if (fallocate(fd, 0, 0, static_cast<off_t>(bytes)) != 0) {
+      status = errno == EOPNOTSUPP
+                   ? MakeError(Reason::kUnsupported,
+                               fmt::format("room cannot be taken for {} ahead", path))
+                   : FromErrno("taking room for", path);
+      unlink(path.c_str());
+    }
+    close(fd);
+    return status;
+  }
+
   Status SyncDir(const std::string& dir) override {
     const int fd = open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return FromErrno("opening", dir);

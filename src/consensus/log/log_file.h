@@ -41,6 +41,9 @@ class LogFileSystem {
   // Opens a file to append to; creates it if it is not there.
   virtual StatusOr<std::shared_ptr<LogFile>> Open(const std::string& path) = 0;
   virtual Status Remove(const std::string& path) = 0;
+  // Creates a file for which so much room is taken, without writing it. DISK_FULL,
+  // UNSUPPORTED; then there is none.
+  virtual Status Allocate(const std::string& path, uint64_t bytes) = 0;
   // Files created and removed in `dir` stay so.
   virtual Status SyncDir(const std::string& dir) = 0;
   // Room for unprivileged writers on the file system of `dir`, and its size.

@@ -76,8 +76,20 @@ Status LogDisk::Remove(const std::string& path) {
   MutexLock lock(state_->mutex);
   const auto it = state_->files.find(path);
   if (it == state_->files.end()) return Internal("no such file");
-  if (state_->room != UINT64_MAX) state_->room += it->second->bytes.size();
+  if (state_->room != UINT64_MAX) {
+    state_->room += it->second->bytes.size() + it->second->allocated_bytes;
+  }
   state_->files.erase(it);
+  return OkStatus();
+}
+
+Status LogDisk::Allocate(const std::string& path, uint64_t bytes) {
+  MutexLock lock(state_->mutex);
+  if (bytes > state_->room) return MakeError(Reason::kDiskFull, "the disk is full");
+  if (state_->room != UINT64_MAX) state_->room -= bytes;
+  auto content = std::make_shared<Content>();
+  content->allocated_bytes = bytes;
+  state_->files[path] = std::move(content);
   return OkStatus();
 }
 
@@ -110,6 +122,11 @@ std::unique_ptr<LogDisk> LogDisk::AfterPowerLoss(int keep_percent) const {
   }
   auto disk = std::make_unique<LogDisk>();
   disk->Restore(image);
+  MutexLock lock(state_->mutex);
+  MutexLock copy_lock(disk->state_->mutex);
+  for (const auto& [path, content] : state_->files) {
+    disk->state_->files.at(path)->allocated_bytes = content->allocated_bytes;
+  }
   return disk;
 }
 

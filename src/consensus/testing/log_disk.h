@@ -22,6 +22,7 @@ class LogDisk : public consensus::LogFileSystem {
   StatusOr<std::vector<std::string>> List(const std::string& dir) override;
   StatusOr<std::shared_ptr<consensus::LogFile>> Open(const std::string& path) override;
   Status Remove(const std::string& path) override;
+  Status Allocate(const std::string& path, uint64_t bytes) override;
   Status SyncDir(const std::string& dir) override;
   StatusOr<Space> GetSpace(const std::string& dir) override;
 
@@ -47,6 +48,7 @@ class LogDisk : public consensus::LogFileSystem {
   struct Content {
     std::string bytes;
     size_t synced = 0;
+    uint64_t allocated_bytes = 0;  // room taken, not stored: of Allocate
   };
   struct State {
     mutable Mutex mutex;

@@ -45,7 +45,7 @@ class WorkerFixture : public ::testing::Test {
   WorkerFixture() {
     options_.node = kNode;
     options_.dir = temp_.Join("shards");
-    options_.disk_free_bytes_min = 0;
+    options_.disk_reserve_bytes = 0;
     options_.index_thread_count = 1;
     options_.block_cache_bytes = 8 << 20;
     options_.write_buffer_bytes = 8 << 20;
