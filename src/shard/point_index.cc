@@ -180,13 +180,13 @@ void PointIndex::RetireIfGone(const PointId& id, uint32_t hash, uint64_t label) 
 void PointIndex::Erase(Field& field, uint32_t hash, Slot slot) {
   field.ids.Erase(hash, slot);
   field.index->Delete(slot);
-  ++change_count_;
+  change_count_.fetch_add(1, std::memory_order_relaxed);
 }
 
 Status PointIndex::Replace(Field& field, uint32_t hash, Slot old, uint64_t label,
                            std::span<const float> vector) {
   VECTRON_ASSIGN_OR_RETURN(const Slot slot, field.index->Put(vector, label));
-  ++change_count_;
+  change_count_.fetch_add(1, std::memory_order_relaxed);
   if (old == kNoSlot) {
     field.ids.Insert(hash, slot);
   } else {
@@ -301,6 +301,17 @@ StatusOr<float> PointIndex::Score(size_t number, std::span<const float> query,
   const VectorIndex& index = *fields_[number].index;
   VECTRON_ASSIGN_OR_RETURN(const float distance, index.Distance(query, vector));
   return index::ScoreOf(index.options().metric, distance);
+}
+
+CheckpointPolicy::Observed PointIndex::Observe() const {
+  CheckpointPolicy::Observed observed;
+  observed.change_count = change_count_.load(std::memory_order_relaxed);
+  for (const Field& field : fields_) {
+    const index::IndexStats stats = field.index->Stats();
+    observed.vector_count += stats.live_count;
+    observed.pending_count += stats.pending_count;
+  }
+  return observed;
 }
 
 bool PointIndex::DoWork(size_t count_max) {

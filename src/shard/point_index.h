@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -11,6 +12,7 @@
 #include "common/error.h"
 #include "common/point.h"
 #include "index/vector_index.h"
+#include "shard/checkpoint_policy.h"
 #include "shard/id_table.h"
 #include "shard/key_pool.h"
 #include "shard/reader_gate.h"
@@ -61,8 +63,6 @@ class PointIndex {
   // Frees what readers no longer see; cheap when there is nothing.
   void Reclaim();
   CutPtr MakeCut();
-  // Vectors put or deleted since it was made or loaded.
-  uint64_t change_count() const { return change_count_; }
 
   // --- any thread ---
 
@@ -75,6 +75,8 @@ class PointIndex {
   // Links and repairs; false when there was nothing to do.
   bool DoWork(size_t count_max);
   index::IndexStats Stats(size_t number) const { return fields_[number].index->Stats(); }
+  // Over all named vectors. change_count: since it was made or loaded.
+  CheckpointPolicy::Observed Observe() const;
   // Writes the files into `dir`, which exists, each synced; returns their names.
   StatusOr<std::vector<std::string>> WriteFiles(const Cut& cut, const std::string& dir,
                                                 uint64_t bytes_per_second_max) const;
@@ -104,7 +106,7 @@ class PointIndex {
   ReaderGate* const gate_;
   std::vector<Field> fields_;  // by vector number
   KeyPool pool_;
-  uint64_t change_count_ = 0;
+  std::atomic<uint64_t> change_count_{0};  // written by the writer
 };
 
 }  // namespace vectron::shard

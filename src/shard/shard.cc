@@ -42,7 +42,6 @@ Shard::Shard(ShardOptions options, ShardEnvironment environment, StateDirectory 
     : options_(std::move(options)),
       environment_(std::move(environment)),
       directory_(std::move(directory)),
-      last_checkpoint_(environment_.clock->Now()),
       last_garbage_check_(environment_.clock->Now()) {}
 
 StatusOr<std::shared_ptr<Shard>> Shard::Open(const ShardOptions& options,
@@ -167,7 +166,6 @@ Status Shard::Replay(State& state, std::span<const CommittedEntry> entries) {
     }
     VECTRON_RETURN_IF_ERROR(Noted(state, ReconcileIndex(state, TouchedIds(*op))));
   }
-  state.index_change_count.store(state.index->change_count(), std::memory_order_relaxed);
   state.index_applied.store(entries.back().index.value(), std::memory_order_release);
   return OkStatus();
 }
@@ -243,7 +241,6 @@ Status Shard::ApplyToIndex(State& state, const WriteStage& stage) {
     index.Remove(change.id);
     return OkStatus();
   });
-  state.index_change_count.store(index.change_count(), std::memory_order_relaxed);
   if (!status.ok()) {
     return Annotate(
         status, fmt::format("shard {}: its index lags behind its store", options_.shard.value()));

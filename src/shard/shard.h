@@ -41,10 +41,12 @@ struct ShardOptions {
   std::chrono::microseconds tail_scan_max{5000};
   // Tick starts a checkpoint of the index when the last one is this old and at least
   // this part of the vectors, and this many, have changed since: a checkpoint
-  // writes all vectors, and replaying a change is cheap.
+  // writes all vectors, and replaying a change is cheap. It waits for vectors to be
+  // linked, but no longer than this while they do not get fewer (CheckpointPolicy).
   std::chrono::milliseconds checkpoint_interval{120'000};
   double checkpoint_changed_fraction = 0.25;
   uint64_t checkpoint_changed_min = 20'000;
+  std::chrono::milliseconds checkpoint_wait_max{120'000};
   uint64_t checkpoint_bytes_per_second_max = 0;  // 0: no limit
   // Blob files are rewritten when more than this part of their bytes is garbage.
   double blob_garbage_fraction_max = 0.5;
@@ -174,7 +176,7 @@ class Shard : public consensus::StateMachine {
 
  private:
   struct State;  // what a snapshot replaces: the store and the index
-  enum class CheckpointRule { kAlways, kIfWorthwhile };
+  enum class CheckpointRule { kAlways, kIfDue };
 
   Shard(ShardOptions options, ShardEnvironment environment, StateDirectory directory);
 
@@ -212,8 +214,8 @@ class Shard : public consensus::StateMachine {
   Status ApplyToIndex(State& state, const WriteStage& stage)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(apply_mutex_);
 
-  bool WorthCheckpoint(const State& state) const;
   Status Checkpoint(CheckpointRule rule);
+  void StartFlush();
   void RunFlushes();
   void CollectGarbage();
   // Runs `task` on the background pool unless one of ours is queued or runs.
@@ -252,7 +254,6 @@ class Shard : public consensus::StateMachine {
   bool closing_ ABSL_GUARDED_BY(background_mutex_) = false;
   // RequestFlush came while something ran.
   bool flush_wanted_ ABSL_GUARDED_BY(background_mutex_) = false;
-  std::atomic<TimePoint> last_checkpoint_;
   std::atomic<TimePoint> last_garbage_check_;
 };
 

@@ -35,6 +35,11 @@ void Shard::StartBackground(std::function<void()> task) {
 }
 
 void Shard::RequestFlush() {
+  SharedState()->checkpoint_policy.Request();
+  StartFlush();
+}
+
+void Shard::StartFlush() {
   {
     MutexLock lock(background_mutex_);
     flush_wanted_ = true;
@@ -49,7 +54,7 @@ void Shard::RunFlushes() {
       if (!flush_wanted_ || closing_) return;
       flush_wanted_ = false;
     }
-    const Status status = Checkpoint(CheckpointRule::kIfWorthwhile);
+    const Status status = Checkpoint(CheckpointRule::kIfDue);
     if (status.ok()) continue;
     VECTRON_LOG_WARN("shard {}: cannot be made durable: {}", options_.shard.value(),
                      status.ToString());
@@ -57,32 +62,22 @@ void Shard::RunFlushes() {
   }
 }
 
-// A checkpoint writes all vectors, so it waits until a good part of them changed: the
-// bytes written stay in proportion to the bytes that changed.
-bool Shard::WorthCheckpoint(const State& state) const {
-  const uint64_t changed_count = state.index_change_count.load(std::memory_order_relaxed) -
-                                 state.checkpoint_change_count.load(std::memory_order_relaxed);
-  if (!state.has_checkpoint.load(std::memory_order_relaxed)) return true;
-  const double fraction = options_.checkpoint_changed_fraction;
-  return changed_count >= options_.checkpoint_changed_min &&
-         static_cast<double>(changed_count) >=
-             fraction * static_cast<double>(state.point_count.load(std::memory_order_relaxed));
-}
-
 Status Shard::Checkpoint(CheckpointRule rule) {
   MutexLock serial(checkpoint_mutex_);
   const std::shared_ptr<State> state = SharedState();
   PointIndex::CutPtr cut;  // goes before the state that it is of
   LogIndex applied;
-  uint64_t change_count = 0;
+  CheckpointPolicy& policy = state->checkpoint_policy;
+  CheckpointPolicy::Observed observed;
   bool unchanged = false;
   {
     MutexLock lock(apply_mutex_);
     VECTRON_RETURN_IF_ERROR(state->failure);
     applied = LogIndex(state->index_applied.load());
-    change_count = state->index->change_count();
-    unchanged = state->has_checkpoint && change_count == state->checkpoint_change_count;
-    const bool wanted = rule == CheckpointRule::kAlways || WorthCheckpoint(*state);
+    observed = state->index->Observe();
+    unchanged = policy.IsUnchanged(observed);
+    const bool wanted =
+        rule == CheckpointRule::kAlways || policy.IsDue(observed, environment_.clock->Now());
     if (!unchanged && wanted) cut = state->index->MakeCut();
   }
   // Before the index: an index that is ahead of its store would be of no use.
@@ -91,15 +86,14 @@ Status Shard::Checkpoint(CheckpointRule rule) {
   if (cut != nullptr) {
     VECTRON_RETURN_IF_ERROR(state->checkpoints.Write(*state->index, *cut, applied,
                                                      options_.checkpoint_bytes_per_second_max));
+    policy.SetCheckpoint(observed, environment_.clock->Now());
   } else if (unchanged && applied > last) {
     VECTRON_RETURN_IF_ERROR(state->checkpoints.Advance(last, applied));
+    policy.AdvanceCheckpoint(environment_.clock->Now());
   } else {
     return OkStatus();
   }
-  state->has_checkpoint = true;
-  state->checkpoint_change_count = change_count;
   state->checkpoint_applied.store(applied.value(), std::memory_order_release);
-  last_checkpoint_.store(environment_.clock->Now(), std::memory_order_relaxed);
   return OkStatus();
 }
 
@@ -118,10 +112,8 @@ void Shard::Tick() {
     StartBackground([state] { state->store->database().Resume().IgnoreError(); });
     return;
   }
-  const TimePoint last = last_checkpoint_.load(std::memory_order_relaxed);
-  if (now - last >= options_.checkpoint_interval && WorthCheckpoint(*state) &&
-      state->point_count > 0) {
-    RequestFlush();
+  if (state->checkpoint_policy.IsDue(state->index->Observe(), now)) {
+    StartFlush();
   } else if (now - last_garbage_check_.load(std::memory_order_relaxed) >= kGarbageCheckInterval) {
     last_garbage_check_.store(now, std::memory_order_relaxed);
     StartBackground([this] { CollectGarbage(); });

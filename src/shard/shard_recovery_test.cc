@@ -69,6 +69,8 @@ class ShardRecoveryTest : public ShardFixture {
     ASSERT_TRUE(file.good()) << path;
   }
 
+  uint64_t PendingCount() const { return shard_->Stats().pending_count; }
+
   std::vector<fs::path> FilesEnding(const std::string& dir, const std::string& ending) const {
     std::vector<fs::path> found;
     for (const auto& entry : fs::recursive_directory_iterator(dir)) {
@@ -516,6 +518,57 @@ TEST_F(ShardRecoveryTest, AnInterruptedRestoreOrCheckpointIsCleanedUp) {
   Start();
   EXPECT_FALSE(fs::exists(options_.dir + "/state-2"));
   EXPECT_FALSE(fs::exists(state + "/index/unfinished"));
+  ExpectEqualToModel();
+}
+
+// A checkpoint in the middle of a load would have few links.
+TEST_F(ShardRecoveryTest, ACheckpointWaitsForVectorsToBeLinked) {
+  Random random(16);
+  options_.checkpoint_wait_max = std::chrono::hours(1);
+  Start();
+  WriteMany(60, &random);
+  shard_->RequestFlush();
+  shard_->Tick();
+  background_.Stop();
+  EXPECT_EQ(shard_->DurableIndex(), LogIndex(0));
+  // Nothing was lost by that.
+  Kill();
+  Start();
+  EXPECT_GT(PendingCount(), 0u);
+  ExpectEqualToModel();
+}
+
+TEST_F(ShardRecoveryTest, LinksThatACheckpointLacksMakeANewOne) {
+  Random random(17);
+  options_.checkpoint_interval = std::chrono::hours(1);
+  Start();
+  WriteMany(60, &random);
+  const uint64_t pending_count = PendingCount();
+  ASSERT_GT(pending_count, 10u);
+  MakeDurable();
+  Kill();
+  Start();
+  EXPECT_EQ(PendingCount(), pending_count);
+  LinkAll();
+  // No vector has changed, but many were linked.
+  shard_->Tick();
+  background_.Stop();
+  Kill();
+  Start();
+  EXPECT_EQ(PendingCount(), 0u);
+  ExpectEqualToModel();
+}
+
+TEST_F(ShardRecoveryTest, ClosingKeepsLinksThatTheCheckpointLacks) {
+  Random random(18);
+  Start();
+  WriteMany(60, &random);
+  MakeDurable();
+  LinkAll();
+  ASSERT_TRUE(shard_->Close().ok());
+  Kill();
+  Start();
+  EXPECT_EQ(PendingCount(), 0u);
   ExpectEqualToModel();
 }
 

@@ -25,14 +25,14 @@ StatusOr<std::shared_ptr<Shard::State>> Shard::State::Open(const std::string& pa
   times.begun = environment.clock->Now();
   VECTRON_ASSIGN_OR_RETURN(std::unique_ptr<Store> store,
                            Store::Open(store_options, environment.resources));
-  auto state = std::make_shared<State>(path, std::move(store));
+  auto state = std::make_shared<State>(path, std::move(store), options, times.begun);
   VECTRON_RETURN_IF_ERROR(state->VerifyStore(mode));
   VECTRON_ASSIGN_OR_RETURN(const StoreState stored, state->store->ReadState());
   VECTRON_ASSIGN_OR_RETURN(state->sessions, state->store->ReadSessions());
   state->serveable_from = stored.applied();
   state->Publish(stored);
   const TimePoint store_opened = environment.clock->Now();
-  VECTRON_RETURN_IF_ERROR(state->OpenIndex(gate));
+  VECTRON_RETURN_IF_ERROR(state->OpenIndex(gate, store_opened));
   times.store = store_opened - times.begun;
   times.opened = environment.clock->Now();
   times.index = times.opened - store_opened;
@@ -84,16 +84,14 @@ void Shard::State::Publish(const StoreState& state) {
   published_hash = state.hash;
 }
 
-Status Shard::State::OpenIndex(ReaderGate* gate) {
+Status Shard::State::OpenIndex(ReaderGate* gate, TimePoint now) {
   VECTRON_ASSIGN_OR_RETURN(auto loaded,
                            checkpoints.Load(store->schema(), gate, store_state.applied()));
   if (!loaded.has_value()) return BuildIndex(gate);
   index = std::move(loaded->index);
   index_applied.store(loaded->applied.value());
-  has_checkpoint.store(true);
   checkpoint_applied.store(loaded->applied.value());
-  checkpoint_change_count.store(index->change_count());
-  index_change_count.store(index->change_count());
+  checkpoint_policy.SetCheckpoint(index->Observe(), now);
   return OkStatus();
 }
 
@@ -119,7 +117,6 @@ Status Shard::State::BuildIndex(ReaderGate* gate) {
     VECTRON_RETURN_IF_ERROR(it->status());
   }
   index_applied.store(store_state.applied().value());
-  index_change_count.store(index->change_count());
   return OkStatus();
 }
 

@@ -9,6 +9,7 @@
 #include "common/ids.h"
 #include "common/mutex.h"
 #include "consensus/session_table.h"
+#include "shard/checkpoint_policy.h"
 #include "shard/index_checkpoints.h"
 #include "shard/point_index.h"
 #include "shard/reader_gate.h"
@@ -29,8 +30,14 @@ struct Shard::State {
                                                const ShardOptions& options,
                                                const ShardEnvironment& environment,
                                                ReaderGate* gate);
-  State(std::string state_path, std::unique_ptr<Store> opened)
-      : path(std::move(state_path)), store(std::move(opened)), checkpoints(path + "/index") {}
+  State(std::string state_path, std::unique_ptr<Store> opened, const ShardOptions& options,
+        TimePoint now)
+      : path(std::move(state_path)),
+        store(std::move(opened)),
+        checkpoints(path + "/index"),
+        checkpoint_policy({options.checkpoint_interval, options.checkpoint_changed_fraction,
+                           options.checkpoint_changed_min, options.checkpoint_wait_max},
+                          now) {}
   // Removes the directory if it was replaced.
   ~State();
 
@@ -75,7 +82,6 @@ struct Shard::State {
   // Written under Shard::apply_mutex_, read by anyone.
   std::atomic<uint64_t> store_applied{0};
   std::atomic<uint64_t> index_applied{0};
-  std::atomic<uint64_t> index_change_count{0};
   std::atomic<uint64_t> point_count{0};
   std::atomic<bool> replaced{false};
   // Of Shard::Scrub.
@@ -86,14 +92,13 @@ struct Shard::State {
   // Of whoever holds Shard::checkpoint_mutex_.
   IndexCheckpoints checkpoints;
   // Written under it, read by anyone.
-  std::atomic<bool> has_checkpoint{false};
   std::atomic<uint64_t> checkpoint_applied{0};
-  std::atomic<uint64_t> checkpoint_change_count{0};  // index_change_count then
+  CheckpointPolicy checkpoint_policy;
 
  private:
   // Reads all files if there is a reason to.
   Status VerifyStore(Mode mode);
-  Status OpenIndex(ReaderGate* gate);
+  Status OpenIndex(ReaderGate* gate, TimePoint now);
   Status BuildIndex(ReaderGate* gate);
   std::string DamageMarkPath() const { return path + "/DAMAGED"; }
 
