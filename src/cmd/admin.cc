@@ -141,6 +141,7 @@ std::string StatusJson(const v1::ClusterStatusResponse& status) {
       json.Field("term", uint64_t{replica.term()});
       json.Field("applied_index", uint64_t{replica.applied_index()});
       WriteStats(replica.stats(), &json);
+      if (!replica.failure().empty()) json.Field("failure", replica.failure());
       json.End();
     }
     json.End();
@@ -156,25 +157,33 @@ std::string StatusText(const v1::ClusterStatusResponse& status) {
                                  : "none";
   std::string text = fmt::format("cluster {}, placement led by node {}, metadata version {}\n\n",
                                  status.cluster_id(), leader, status.map_version());
-  Table table(
-      {"NODE", "STATE", "ALIVE", "HEARTBEAT", "SHARDS", "LEADS", "POINTS", "MEMORY", "DISK"});
+  Table table({"NODE", "STATE", "ALIVE", "HEARTBEAT", "SHARDS", "FAILED", "LEADS", "POINTS",
+               "MEMORY", "DISK"});
+  std::string failures;
   for (const v1::WorkerStatus& worker : status.workers()) {
-    uint64_t leads = 0, points = 0, memory = 0, disk = 0;
+    uint64_t failed = 0, leads = 0, points = 0, memory = 0, disk = 0;
     for (const v1::ReplicaStatus& replica : worker.replicas()) {
+      if (!replica.failure().empty()) {
+        ++failed;
+        failures += fmt::format("shard {} on node {} cannot serve: {}\n", replica.shard_id(),
+                                worker.node_id(), replica.failure());
+      }
       leads += replica.is_leader();
       points += replica.stats().point_count();
       memory += replica.stats().index_bytes();
       disk += replica.stats().store_bytes();
     }
-    table.Add(
-        {std::to_string(worker.node_id()), StateName(worker.state()), worker.alive() ? "yes" : "no",
-         worker.has_last_heartbeat_ms_ago()
-             ? fmt::format("{} ms ago", worker.last_heartbeat_ms_ago())
-             : "never",
-         std::to_string(worker.replicas_size()), std::to_string(leads), std::to_string(points),
-         HumanBytes(static_cast<double>(memory)), HumanBytes(static_cast<double>(disk))});
+    table.Add({std::to_string(worker.node_id()), StateName(worker.state()),
+               worker.alive() ? "yes" : "no",
+               worker.has_last_heartbeat_ms_ago()
+                   ? fmt::format("{} ms ago", worker.last_heartbeat_ms_ago())
+                   : "never",
+               std::to_string(worker.replicas_size()), std::to_string(failed),
+               std::to_string(leads), std::to_string(points),
+               HumanBytes(static_cast<double>(memory)), HumanBytes(static_cast<double>(disk))});
   }
-  return text + table.Render();
+  text += table.Render();
+  return failures.empty() ? text : text + "\n" + failures;
 }
 
 std::string CollectionsJson(const std::vector<CollectionRow>& rows) {

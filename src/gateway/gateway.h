@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/callback.h"
@@ -61,8 +62,10 @@ struct RecordsReport {
 
 struct CollectionReport {
   rpc::CollectionInfo info;
-  // Sums over the shards.
+  // Sums over the shards, without those that failed.
   ShardStats stats;
+  // Shards whose data are damaged.
+  std::vector<std::pair<ShardId, Status>> failed_shards;
 };
 
 // What clients of either interface can ask: validates, routes by the cached

@@ -361,6 +361,27 @@ TEST_F(GatewayTest, PartialSearchesNameTheMissingShards) {
   EXPECT_EQ(ReasonOf(Search({{.vector = {1, 1}}}, {}, options).status()), Reason::kUnavailable);
 }
 
+TEST_F(GatewayTest, ADamagedShardIsPartOfWhatACollectionIs) {
+  const rpc::CollectionInfo info = Create(Config(3));
+  ASSERT_TRUE(Write(Line(0, 30))->status.ok());
+  const auto get = [&] {
+    return Await<CollectionReport>(
+        [&](auto done) { gateway_->GetCollection(kName, kNoDeadline, std::move(done)); });
+  };
+  EXPECT_EQ(get()->stats.point_count, 30u);
+  const ShardId damaged = info.shards[1].id;
+  cluster_.Inject(damaged, {MakeError(Reason::kCorruption, "a file is damaged")});
+  const auto report = get();
+  ASSERT_TRUE(report.ok()) << report.status();
+  ASSERT_THAT(report->failed_shards, SizeIs(1));
+  EXPECT_EQ(report->failed_shards[0].first, damaged);
+  EXPECT_EQ(ReasonOf(report->failed_shards[0].second), Reason::kCorruption);
+  EXPECT_LT(report->stats.point_count, 30u);
+  // What passes is no state of the collection.
+  cluster_.Inject(damaged, {MakeError(Reason::kOverloaded, "busy")});
+  EXPECT_EQ(ReasonOf(get().status()), Reason::kOverloaded);
+}
+
 TEST_F(GatewayTest, UnknownCollectionIsAskedForBeforeItIsDenied) {
   EXPECT_EQ(ReasonOf(Write(Line(0, 1)).status()), Reason::kCollectionNotFound);
   EXPECT_EQ(cluster_.get_map_count(), 1);

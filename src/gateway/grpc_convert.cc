@@ -108,6 +108,7 @@ void FillReplica(const rpc::ReplicaReport& replica, v1::ReplicaStatus* out) {
   out->set_is_leader(replica.is_leader);
   out->set_term(replica.term.value());
   out->set_applied_index(replica.stats.applied.value());
+  out->set_failure(replica.failure);
   FillStats(replica.stats, out->mutable_stats());
 }
 
@@ -293,6 +294,15 @@ void FillStats(const ShardStats& stats, v1::Stats* out) {
   out->set_pending_count(stats.pending_count);
   out->set_index_bytes(stats.index_bytes);
   out->set_store_bytes(stats.store_bytes);
+}
+
+void FillFailedShards(const CollectionReport& report, v1::GetCollectionResponse* out) {
+  for (const auto& [shard, status] : report.failed_shards) {
+    v1::FailedShard* failed = out->add_failed_shards();
+    failed->set_shard_id(shard.value());
+    failed->set_reason(std::string(ReasonName(ReasonOf(status))));
+    failed->set_message(std::string(status.message()));
+  }
 }
 
 void FillClusterStatus(const rpc::ClusterStatus& status, v1::ClusterStatusResponse* out) {

@@ -36,6 +36,7 @@ void FillRecords(std::vector<Record> records, google::protobuf::RepeatedPtrField
 void FillSearchResponse(SearchReport report, v1::SearchResponse* out);
 void FillCollection(const rpc::CollectionInfo& info, v1::Collection* out);
 void FillStats(const ShardStats& stats, v1::Stats* out);
+void FillFailedShards(const CollectionReport& report, v1::GetCollectionResponse* out);
 void FillClusterStatus(const rpc::ClusterStatus& status, v1::ClusterStatusResponse* out);
 
 // How the points of a write whose shards ended differently fared; `ids` are those of

@@ -171,6 +171,7 @@ class GrpcService final : public rpc::Service {
                            Answer<CollectionReport>(call, [call](const CollectionReport& report) {
                              FillCollection(report.info, call->response()->mutable_collection());
                              FillStats(report.stats, call->response()->mutable_stats());
+                             FillFailedShards(report, call->response());
                            }));
   }
 

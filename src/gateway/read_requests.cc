@@ -349,10 +349,18 @@ void StatsKind::Send(rpc::WorkerApi& worker, const Part<StatsKind>& part, Deadli
 }
 
 void StatsKind::Finish(Core&, const std::vector<Part<StatsKind>*>& parts) {
-  if (const auto* failed = FirstFailure(parts)) return done_(failed->outcome.status());
   CollectionReport report;
   report.info = *parts[0]->collection.info;
   for (const Part<StatsKind>* part : parts) {
+    if (const Status& status = part->outcome.status(); !status.ok()) {
+      // What lasts is part of the answer.
+      const Reason reason = ReasonOf(status);
+      if (reason != Reason::kCorruption && reason != Reason::kIncompatibleFormat) {
+        return done_(status);
+      }
+      report.failed_shards.emplace_back(part->shard->id, status);
+      continue;
+    }
     const ShardStats& stats = part->outcome->stats;
     report.stats.point_count += stats.point_count;
     report.stats.linked_count += stats.linked_count;

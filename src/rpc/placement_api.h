@@ -70,6 +70,7 @@ struct ReplicaReport {
   bool is_leader = false;
   Term term;
   ShardStats stats;
+  std::string failure = {};  // why it cannot serve (the rest is then empty); empty: it does
 };
 
 struct HeartbeatRequest {

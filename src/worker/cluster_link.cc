@@ -191,6 +191,12 @@ void ClusterLink::SendHeartbeat(std::map<ShardId, Seen> seen) {
     request.replicas.push_back({hosted->info.id, hosted->replica, known->second.is_leader,
                                 known->second.term, hosted->shard->Stats()});
   }
+  for (const ShardLifecycle::Failure& failure : environment_.lifecycle->Failures()) {
+    rpc::ReplicaReport& report = request.replicas.emplace_back();
+    report.shard = failure.shard;
+    report.replica = failure.replica;
+    report.failure = std::string(failure.why.message());
+  }
   reported_ = std::move(seen);
   reported_map_version_ = request.map_version;
   next_heartbeat_ = environment_.clock->Now() + options_.heartbeat;

@@ -281,6 +281,16 @@ Status ShardLifecycle::Ready() const {
   return OkStatus();
 }
 
+std::vector<ShardLifecycle::Failure> ShardLifecycle::Failures() const {
+  MutexLock lock(mutex_);
+  std::vector<Failure> failures;
+  for (const auto& [shard, entry] : entries_) {
+    if (entry.state != State::kFailed || !entry.wanted.has_value()) continue;
+    failures.push_back({shard, entry.wanted->replica, entry.failure});
+  }
+  return failures;
+}
+
 ShardLifecycle::Counts ShardLifecycle::Count() const {
   MutexLock lock(mutex_);
   Counts counts;

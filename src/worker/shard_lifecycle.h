@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "common/clock.h"
 #include "common/mutex.h"
@@ -62,6 +63,14 @@ class ShardLifecycle : public std::enable_shared_from_this<ShardLifecycle> {
   Status WhyNotServing(ShardId shard) const;
   // OK if all that the map assigns to this node is in the table.
   Status Ready() const;
+
+  // Replicas that cannot serve, and why.
+  struct Failure {
+    ShardId shard;
+    ReplicaId replica;
+    Status why;
+  };
+  std::vector<Failure> Failures() const;
 
   struct Counts {
     size_t opening = 0;

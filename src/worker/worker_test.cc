@@ -243,7 +243,15 @@ TEST_F(WorkerTest, AShardWhoseFilesAreDamagedServesNoMoreAndOthersDo) {
     EXPECT_NE(status.message().find("offset 30"), std::string::npos) << status;
   }
   EXPECT_EQ(*Count(17), 1u);
-  ASSERT_TRUE(WaitUntil([&] { return placement_.last_heartbeat().replicas.size() == 1; }));
+  // Placement is told why.
+  ASSERT_TRUE(WaitUntil([&] {
+    const auto replicas = placement_.last_heartbeat().replicas;
+    return std::any_of(replicas.begin(), replicas.end(), [&](const rpc::ReplicaReport& replica) {
+      return replica.shard == ShardId(16) && !replica.is_leader &&
+             replica.failure.find(damaged) != std::string::npos;
+    });
+  }));
+  EXPECT_EQ(placement_.last_heartbeat().replicas.size(), 2u);
   ASSERT_TRUE(WaitUntil([&] { return !host_->IsRunning(GroupOf(ShardId(16))); }));
   ASSERT_TRUE(WaitUntil([&] {
     const std::string text = RenderMetrics(metrics_);

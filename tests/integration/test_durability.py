@@ -153,6 +153,15 @@ def test_damage_within_a_store_is_found_behind_the_start_and_ends_the_service(se
             break
         time.sleep(0.1)
     assert "vectron_worker_shards_failed 1" in metrics, metrics
+    code, body = server.http("GET", f"/collections/{COLLECTION}")
+    assert code == 200 and body["result"]["status"] == "red", body
+    assert str(table) in body["result"]["optimizer_status"]["error"]
+    for _ in range(50):  # with the next heartbeat
+        status = server.client("admin", "status").stdout
+        if "cannot serve" in status:
+            break
+        time.sleep(0.1)
+    assert "cannot serve" in status and str(table) in status, status
     server.kill9()
     # From now on a start reads all, until all is intact again.
     refuses(server, str(table), "offset")

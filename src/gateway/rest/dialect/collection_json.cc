@@ -329,8 +329,16 @@ std::string WriteCollectionInfo(const CollectionReport& report) {
   std::string out;
   JsonWriter json(&out);
   const ShardStats& stats = report.stats;
-  json.Begin('{').Key("status").Value(stats.pending_count == 0 ? "green" : "yellow");
-  json.Key("optimizer_status").Value("ok");
+  json.Begin('{').Key("status");
+  if (report.failed_shards.empty()) {
+    json.Value(stats.pending_count == 0 ? "green" : "yellow");
+    json.Key("optimizer_status").Value("ok");
+  } else {
+    const auto& [shard, status] = report.failed_shards.front();
+    const std::string why =
+        fmt::format("shard {} cannot serve: {}", shard.value(), std::string(status.message()));
+    json.Value("red").Key("optimizer_status").Begin('{').Key("error").Value(why).End('}');
+  }
   json.Key("indexed_vectors_count").Value(stats.linked_count);
   json.Key("points_count").Value(stats.point_count);
   json.Key("segments_count").Value(report.info.shards.size());
