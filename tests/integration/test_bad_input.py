@@ -1,6 +1,9 @@
 """Bad requests over REST against a real server: each gets an error that says what is wrong,
 and changes nothing. (Over gRPC: test_bad_input_grpc.py.)"""
 
+import http.client
+import json
+
 import pytest
 
 POINT = {"id": 1, "vector": [1, 2, 3, 4]}
@@ -72,6 +75,40 @@ def test_an_existing_collection_is_not_made_again_with_other_settings(shared_ser
     code, answer = shared_server.http("PUT", points.removesuffix("/points"),
                                       {"vectors": {"size": 5, "distance": "Euclid"}})
     assert code == 409 and "bad_input" in answer["status"]["error"], answer
+
+
+@pytest.mark.parametrize("payload, path", [
+    ('{"a":[0,{"b":1e400}]}', "points[0].payload.a[1].b: a number too large"),
+    ('{"a":' + "9" * 400 + "}", "points[0].payload.a: a number too large"),
+    (r'{"a":{"b":"\ud800"}}', "points[0].payload.a.b: unpaired surrogate"),
+])
+def test_what_a_payload_cannot_hold_is_named_by_its_path(shared_server, points, payload, path):
+    connection = http.client.HTTPConnection("127.0.0.1", shared_server.http_port, timeout=20)
+    connection.request("PUT", points,
+                       '{"points":[{"id":7,"vector":[1,2,3,4],"payload":%s}]}' % payload,
+                       {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    answer = json.loads(response.read())
+    connection.close()
+    assert response.status == 400 and path in answer["status"]["error"], answer
+
+
+def test_the_depth_of_payloads_is_what_the_flag_says(make_server, run, tmp_path):
+    def nested(depth):
+        value = 1
+        for _ in range(depth - 1):
+            value = [value]
+        return {"points": [{"id": 1, "vector": [1], "payload": {"a": value}}]}
+
+    server = make_server("--payload-depth-max", "256").start()
+    server.http("PUT", "/collections/c", {"vectors": {"size": 1, "distance": "Euclid"}})
+    assert server.http("PUT", "/collections/c/points", nested(256))[0] == 200
+    code, answer = server.http("PUT", "/collections/c/points", nested(257))
+    assert code == 400 and answer["status"]["reason"] == "LIMIT_EXCEEDED", answer
+    code, answer = server.http("GET", "/collections/c/points/1")
+    assert code == 200 and answer["result"]["payload"] == nested(256)["points"][0]["payload"]
+    done = run("serve", "--data-dir", tmp_path / "other", "--payload-depth-max", "257")
+    assert done.returncode == 2 and "256" in done.stderr
 
 
 def test_an_answer_that_would_be_too_large_is_refused_and_a_scroll_goes_by_pages(make_server):
