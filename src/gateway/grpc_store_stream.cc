@@ -8,6 +8,7 @@
 #include "common/mutex.h"
 #include "gateway/grpc_convert.h"
 #include "rpc/service.h"
+#include "rpc/status.h"
 #include "vectron/v1/vectron.pb.h"
 
 namespace vectron::gateway {
@@ -170,6 +171,7 @@ class StoreStream final : public rpc::StreamCall<v1::StoreVectorsRequest, v1::St
 
   // Must be the last thing that a callback does: the stream may be gone afterwards.
   void MaybeFinish() {
+    bool ended_badly = false;
     {
       MutexLock lock(mutex_);
       const bool ended = input_ended_ || broken_;
@@ -177,8 +179,12 @@ class StoreStream final : public rpc::StreamCall<v1::StoreVectorsRequest, v1::St
       // A read under way comes back first when the call is broken.
       if (reading_ != nullptr && !broken_) return;
       finished_ = true;
+      ended_badly = input_ended_ && garbled();
     }
-    Finish(grpc::Status::OK);
+    Finish(ended_badly ? rpc::ToGrpcStatus(InvalidArgument(
+                             "a message is not of the type that this method takes; those before "
+                             "it were answered"))
+                       : grpc::Status::OK);
   }
 
   const GrpcServiceOptions options_;

@@ -119,9 +119,9 @@ class StreamCall : public CallHandler {
     OnBegin();
   }
   void OnRead(bool ok, bool /*alone*/) final {
-    ok = ok && Decode(&bytes_, reading_).ok();
+    garbled_ = ok && !Decode(&bytes_, reading_).ok();
     bytes_.Clear();
-    OnReadDone(ok);
+    OnReadDone(ok && !garbled_);
   }
 
  protected:
@@ -143,11 +143,14 @@ class StreamCall : public CallHandler {
   }
   void Finish(const grpc::Status& status) { call_->Finish(status); }
   Deadline DeadlineBy(const Clock& clock) const { return DeadlineOf(call_->context(), clock); }
+  // In OnReadDone and after the last: it was something that is no message.
+  bool garbled() const { return garbled_; }
 
  private:
   ServerCall* call_ = nullptr;
   grpc::ByteBuffer bytes_;
   Request* reading_ = nullptr;
+  bool garbled_ = false;
 };
 
 // A gRPC service: its methods by their paths ("/package.Service/Method"). Derived

@@ -215,6 +215,19 @@ def test_what_is_no_request_of_ours_is_refused(channel):
     assert (code, reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
 
 
+def test_a_stream_ends_with_an_error_at_what_is_no_message(channel, stub, v1, collection):
+    first = v1.StoreVectorsRequest(collection=collection, points=[point(v1, 9, [1, 2])])
+    call = channel.stream_stream("/vectron.v1.Vectron/StoreVectors")(
+        iter([first.SerializeToString(), b"\xff\xff\xff"]), timeout=30)
+    answers = []
+    with pytest.raises(grpc.RpcError) as raised:
+        for answer in call:
+            answers.append(v1.StoreVectorsResponse.FromString(answer))
+    assert raised.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert [answer.error.reason for answer in answers] == ["INVALID_ARGUMENT"]
+    unchanged(stub, v1, collection)
+
+
 def test_a_request_over_the_limit_is_refused_and_the_connection_goes_on(stub, v1, collection):
     large = v1.StoreVectorRequest(collection=collection, points=[
         point(v1, i, [1, 2, 3, 4], payload='{"a":"' + "x" * 1_000_000 + '"}') for i in range(70)])
