@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "common/thread.h"
+#include "gateway/starting_gateway.h"
 #include "gateway/testing/fake_cluster.h"
 
 namespace vectron::gateway {
@@ -380,6 +381,27 @@ TEST_F(GatewayTest, ADamagedShardIsPartOfWhatACollectionIs) {
   // What passes is no state of the collection.
   cluster_.Inject(damaged, {MakeError(Reason::kOverloaded, "busy")});
   EXPECT_EQ(ReasonOf(get().status()), Reason::kOverloaded);
+}
+
+TEST_F(GatewayTest, WhoeverAsksDuringAStartIsToldHowFarItIs) {
+  StartingGateway front;
+  const auto count = [&] {
+    return Await<uint64_t>([&](auto done) { front.Count(kName, {}, std::move(done)); });
+  };
+  const Status early = count().status();
+  EXPECT_EQ(ReasonOf(early), Reason::kStarting);
+  EXPECT_EQ(DetailsOf(early), (ErrorDetails{{"retry_after_ms", "1000"}}));
+  front.SetProgress("shard 17 is being replayed");
+  const auto written =
+      Await<WriteReport>([&](auto done) { front.Write(kName, Line(0, 3), {}, std::move(done)); });
+  EXPECT_EQ(MessageOf(written.status()), "the server is starting: shard 17 is being replayed");
+
+  Create(Config(2));
+  front.Open(gateway_.get());
+  const auto done =
+      Await<WriteReport>([&](auto done) { front.Write(kName, Line(0, 3), {}, std::move(done)); });
+  EXPECT_TRUE(done->status.ok());
+  EXPECT_EQ(*count(), 3u);
 }
 
 TEST_F(GatewayTest, UnknownCollectionIsAskedForBeforeItIsDenied) {
