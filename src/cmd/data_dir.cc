@@ -105,6 +105,26 @@ StatusOr<bool> IsFresh(const std::string& dir) {
   return true;
 }
 
+// The raft log's first file is made before anything that it is the log of, and there is
+// always one from then on.
+Status CheckLogExists(const DataDir& dir) {
+  std::error_code error;
+  for (fs::directory_iterator it(dir.raft_path(), error), end; !error && it != end;
+       it.increment(error)) {
+    if (it->path().extension() == ".log") return OkStatus();
+  }
+  if (error && error != std::errc::no_such_file_or_directory) {
+    return SystemError(dir.raft_path(), "cannot list", error.value());
+  }
+  for (const std::string& other : {dir.placement_path(), dir.shards_path()}) {
+    if (!fs::exists(other, error)) continue;
+    return Corruption(
+        fmt::format("{} {}, but there is {}", dir.raft_path(),
+                    fs::exists(dir.raft_path(), error) ? "has no log file" : "is missing", other));
+  }
+  return OkStatus();
+}
+
 }  // namespace
 
 StatusOr<std::unique_ptr<DataDir>> DataDir::Open(const std::string& path) {
@@ -120,6 +140,7 @@ StatusOr<std::unique_ptr<DataDir>> DataDir::Open(const std::string& path) {
         absolute + "/FORMAT", fmt::format("{}{}\n", kFormatPrefix, kFormatVersion)));
   }
   VECTRON_RETURN_IF_ERROR(CheckFormat(absolute));
+  VECTRON_RETURN_IF_ERROR(CheckLogExists(*dir));
   return dir;
 }
 

@@ -12,7 +12,7 @@ namespace vectron::cmd {
 //   LOCK        locked while a process uses the directory; holds its pid
 //   FORMAT      the version of all that is below
 //   ports.json  pid and addresses of the process that runs (made anew each time)
-//   raft/       the log of all Raft groups: one RocksDB
+//   raft/       the log of all Raft groups
 //   placement/  the placement driver's state
 //   shards/     one directory a shard: its store and its index's checkpoints
 //

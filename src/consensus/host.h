@@ -100,6 +100,9 @@ class Host {
                                               const HostEnvironment& environment);
   virtual ~Host() = default;
 
+  // Whether the log has something of the group, which then was started before.
+  virtual bool HasLog(GroupId group) const = 0;
+
   // Begins to run a group, replaying what `machine` lacks. The host shares
   // ownership until the group is stopped.
   virtual Status StartGroup(const GroupOptions& options, std::shared_ptr<StateMachine> machine) = 0;

@@ -40,6 +40,7 @@ class HostImpl final : public Host, private TransportReceiver {
                                                   HostThreads threads);
   ~HostImpl() override;
 
+  bool HasLog(GroupId group) const override { return log_->GetState(group).has_value(); }
   Status StartGroup(const GroupOptions& options, std::shared_ptr<StateMachine> machine) override;
   Status StopGroup(GroupId group) override;
   Status DestroyGroup(GroupId group) override;

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <functional>
+#include <system_error>
 #include <utility>
 
 #include "common/check.h"
@@ -173,13 +175,22 @@ Status Driver::Start() {
     if (self->ready_) self->watchers_->Publish(map);
     self->AnswerPending();
   };
+  std::error_code error;
+  if (environment_.host->HasLog(kPlacementGroup) && !std::filesystem::exists(options_.dir, error) &&
+      !error) {
+    // Made before the group, and never deleted.
+    return Corruption(
+        fmt::format("{} is missing, but the raft log is of the catalogue in it", options_.dir));
+  }
   VECTRON_ASSIGN_OR_RETURN(machine_, CatalogMachine::Open(std::move(machine_options)));
   client_ =
       std::make_shared<GroupClient>(GroupClient::Environment{environment_.clock, environment_.host,
                                                              &timers_, machine_, self_node_},
                                     random.Next() | 1);
-  VECTRON_RETURN_IF_ERROR(
-      environment_.host->StartGroup({kPlacementGroup, options_.self, options_.members}, machine_));
+  // A checkpoint that is missing shows when the log begins after what is there.
+  VECTRON_RETURN_IF_ERROR(Annotate(
+      environment_.host->StartGroup({kPlacementGroup, options_.self, options_.members}, machine_),
+      options_.dir));
   ScheduleDuties(Duration::zero());
   client_->Read(kNoDeadline, [weak = weak_from_this()](const StatusOr<CatalogPtr>& catalog) {
     const std::shared_ptr<Driver> self = weak.lock();

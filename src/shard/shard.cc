@@ -48,7 +48,8 @@ StatusOr<std::shared_ptr<Shard>> Shard::Open(const ShardOptions& options,
                                              const ShardEnvironment& environment) {
   VECTRON_CHECK(environment.clock != nullptr && environment.resources != nullptr &&
                 environment.background != nullptr);
-  VECTRON_ASSIGN_OR_RETURN(StateDirectory directory, StateDirectory::Open(options.dir));
+  VECTRON_ASSIGN_OR_RETURN(StateDirectory directory,
+                           StateDirectory::Open(options.dir, options.must_exist));
   std::shared_ptr<Shard> shard(new Shard(options, environment, directory));
   const bool is_new = directory.is_new();
   std::string path = directory.current();

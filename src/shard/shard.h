@@ -34,6 +34,9 @@ class WriteStage;
 struct ShardOptions {
   ShardId shard;
   std::string dir;  // the shard's own; created if missing, its parent must exist
+  // It was there before (its log says so): nothing is created, what is missing is
+  // CORRUPTION.
+  bool must_exist = false;
   // The collection's. Names may be added later, none removed or altered.
   std::vector<VectorConfig> vectors;
 
@@ -90,10 +93,10 @@ struct ShardEnvironment {
 // take no lock.
 class Shard : public consensus::StateMachine {
  public:
-  // Creates the shard if there is none in the directory. CORRUPTION (naming the
-  // directory), INCOMPATIBLE_FORMAT (stored by a newer version, or other vectors),
-  // UNAVAILABLE when it is open elsewhere. An index that is missing or damaged is
-  // built again from the store, with a warning.
+  // Creates the shard if there is none in the directory and need not be. CORRUPTION
+  // (naming what is damaged or missing), INCOMPATIBLE_FORMAT (stored by a newer version, or other
+  // vectors), UNAVAILABLE when it is open elsewhere. An index that is missing or damaged is built
+  // again from the store, with a warning.
   static StatusOr<std::shared_ptr<Shard>> Open(const ShardOptions& options,
                                                const ShardEnvironment& environment);
   // Waits for its background work. Makes nothing durable: see Close.

@@ -341,11 +341,43 @@ TEST_F(ShardRecoveryTest, AMissingStoreIsNotTakenForAnEmptyOne) {
   fs::rename(store, store + ".away");
   const Status status = TryStart();
   EXPECT_EQ(ReasonOf(status), Reason::kCorruption) << status;
-  EXPECT_THAT(Message(status), HasSubstr(store + " is missing"));
+  EXPECT_THAT(Message(status), HasSubstr(store + "/CURRENT is missing"));
   fs::remove_all(store);
   fs::rename(store + ".away", store);
   Start();
   ExpectEqualToModel();
+}
+
+TEST_F(ShardRecoveryTest, AShardThatMustExistIsNotMade) {
+  Random random(13);
+  Start();
+  WriteMany(5, &random);
+  ASSERT_TRUE(shard_->Close().ok());
+  Kill();
+  options_.must_exist = true;
+  // All of it, what says which state is the present one, or that state.
+  for (const std::string& path : {options_.dir, options_.dir + "/CURRENT", StateDir()}) {
+    const std::string away = dir_.Join("away");
+    fs::rename(path, away);
+    for (int i = 0; i < 2; ++i) {
+      const Status status = TryStart();
+      EXPECT_EQ(ReasonOf(status), Reason::kCorruption) << status;
+      EXPECT_THAT(Message(status), HasSubstr(path + " is missing"));
+    }
+    EXPECT_FALSE(fs::exists(path));
+    fs::rename(away, path);
+  }
+  Start();
+  ExpectEqualToModel();
+  Kill();
+  // As a crash before the first state was there leaves it.
+  options_.dir = dir_.Join("new");
+  options_.must_exist = false;
+  Start();
+  Kill();
+  fs::remove_all(options_.dir + "/state-1");
+  options_.must_exist = true;
+  EXPECT_EQ(ReasonOf(TryStart()), Reason::kCorruption);
 }
 
 TEST_F(ShardRecoveryTest, ADirectoryOfANewerFormatIsRefused) {

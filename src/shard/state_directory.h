@@ -11,8 +11,9 @@ namespace vectron::shard {
 // thread-safe.
 class StateDirectory {
  public:
-  // INCOMPATIBLE_FORMAT if a newer version wrote it, CORRUPTION.
-  static StatusOr<StateDirectory> Open(const std::string& dir);
+  // Made if it is missing, unless there must be a state in it. INCOMPATIBLE_FORMAT if a
+  // newer version wrote it; CORRUPTION, naming what is damaged or missing.
+  static StatusOr<StateDirectory> Open(const std::string& dir, bool must_exist);
 
   // There is no state yet: the next one is the first.
   bool is_new() const { return number_ == 0; }
@@ -27,6 +28,8 @@ class StateDirectory {
   Status RemoveOthers() const;
 
  private:
+  static StatusOr<StateDirectory> OpenWithoutCurrent(const std::string& dir,
+                                                     const std::string& path, bool must_exist);
   StateDirectory(std::string dir, uint64_t number) : dir_(std::move(dir)), number_(number) {}
   std::string PathOf(uint64_t number) const;
 

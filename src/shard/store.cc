@@ -77,7 +77,7 @@ StatusOr<std::unique_ptr<Store>> Store::Open(const Options& options,
   std::unique_ptr<Store> store(new Store());
   auto database = storage::Database::Open(DatabaseOptionsOf(options), std::move(resources));
   if (absl::IsNotFound(database.status())) {
-    return Corruption(fmt::format("database {} is missing", options.dir));
+    return Corruption(std::string(database.status().message()));
   }
   if (!database.ok()) return database.status();
   store->database_ = *std::move(database);

@@ -166,6 +166,11 @@ StatusOr<std::unique_ptr<Database>> Database::Open(const DatabaseOptions& option
     const rocksdb::Status made = shared.env_->CreateDirIfMissing(options.dir);
     if (!made.ok()) return FromRocksStatus(made, options.dir);
   }
+  // RocksDB would make the directory before it finds that there is nothing in it.
+  if (!options.create_if_missing &&
+      shared.env_->FileExists(options.dir + "/CURRENT").IsNotFound()) {
+    return absl::NotFoundError(fmt::format("{}/CURRENT is missing", options.dir));
+  }
   rocksdb::DB* db = nullptr;
   const rocksdb::Status opened =
       rocksdb::DB::Open(rocks, options.dir, families, &database->handles_, &db);
@@ -181,9 +186,18 @@ StatusOr<std::unique_ptr<Database>> Database::Open(const DatabaseOptions& option
                    : MakeError(Reason::kIncompatibleFormat,
                                fmt::format("database {}: {}", options.dir, opened.ToString()));
   }
+  // A file that another one names: its name is in the message.
+  if (opened.IsPathNotFound()) {
+    return Corruption(
+        fmt::format("database {}: a file is missing: {}", options.dir, opened.ToString()));
+  }
   const Status status = FromRocksStatus(opened, options.dir);
   if (ReasonOf(status) != Reason::kCorruption) return status;
-  return Corruption(std::string(status.message()) + DescribeBadTables(options.dir, shared.env_));
+  std::string message(status.message());
+  // The name that tables had in LevelDB: where there is no table, RocksDB looks for that
+  // last, and then names it.
+  for (size_t at; (at = message.find(".ldb")) != std::string::npos;) message.replace(at, 4, ".sst");
+  return Corruption(message + DescribeBadTables(options.dir, shared.env_));
 }
 
 Database::~Database() {

@@ -7,7 +7,6 @@
 #include <system_error>
 #include <utility>
 
-#include "common/atomic_file.h"
 #include "common/check.h"
 #include "common/logging.h"
 
@@ -138,8 +137,9 @@ StatusOr<HostedShardPtr> ShardLifecycle::OpenAndStart(const Wanted& wanted) {
   options.dir = DirectoryOf(id);
   options.vectors = wanted.collection->vectors;
   options.tail_scan_max = options_.tail_scan_max;
-  // Before anything else of the shard exists: see the class comment.
-  VECTRON_RETURN_IF_ERROR(MakeDirectories(options.dir));
+  // The log is the last to know of a shard and the first to forget it (see the class
+  // comment): what it knows of was there.
+  options.must_exist = environment_.host->HasLog(GroupOf(id));
   VECTRON_ASSIGN_OR_RETURN(std::shared_ptr<shard::Shard> shard,
                            shard::Shard::Open(options, environment_.shard));
   consensus::GroupOptions group;

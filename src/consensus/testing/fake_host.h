@@ -32,6 +32,7 @@ class FakeHost : public Host {
   FakeHost(NodeId self, std::shared_ptr<Disk> disk) : self_(self), disk_(std::move(disk)) {}
   ~FakeHost() override { Stop(); }
 
+  bool HasLog(GroupId group) const override;
   Status StartGroup(const GroupOptions& options, std::shared_ptr<StateMachine> machine) override;
   Status StopGroup(GroupId group) override;
   Status DestroyGroup(GroupId group) override;
@@ -54,7 +55,6 @@ class FakeHost : public Host {
   void SetLeading(GroupId group, bool leading);
   // TryReadIndex gives nothing, so that readers take the slow path.
   void DisableFastReads() { fast_reads_ = false; }
-  bool HasLog(GroupId group) const;
   bool IsRunning(GroupId group) const;
 
  private:
