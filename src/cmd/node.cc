@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <grpcpp/grpcpp.h>
 
+#include "common/logging.h"
 #include "common/random.h"
 #include "common/thread.h"
 #include "consensus/host.h"
@@ -31,21 +32,24 @@ consensus::HostOptions HostOptionsOf(const ServeConfig& config, const DataDir& d
   return options;
 }
 
-placement::PlacementOptions PlacementOptionsOf(const DataDir& dir) {
+placement::PlacementOptions PlacementOptionsOf(const DataDir& dir, const FileBudget& files) {
   placement::PlacementOptions options;
   options.dir = dir.placement_path();
   options.members = {{.replica = options.self, .node = kSelf}};
+  options.replicas_per_worker_max = files.shard_count_max;
   options.seed = RandomSeed();
   return options;
 }
 
-worker::WorkerOptions WorkerOptionsOf(const ServeConfig& config, const DataDir& dir) {
+worker::WorkerOptions WorkerOptionsOf(const ServeConfig& config, const DataDir& dir,
+                                      const FileBudget& files) {
   worker::WorkerOptions options;
   options.node = kSelf;
   options.dir = dir.shards_path();
   options.labels = config.labels;
   options.disk_reserve_bytes = config.disk_reserve_bytes;
   options.limits = config.limits;
+  options.store_open_files_max = files.store_open_files_max;
   options.search_concurrency = config.search_threads;
   options.index_thread_count = config.index_threads;
   return options;
@@ -55,6 +59,7 @@ worker::WorkerOptions WorkerOptionsOf(const ServeConfig& config, const DataDir& 
 
 Node::Node(const ServeConfig& config)
     : config_(config),
+      files_(FileBudget::Of(OpenFilesMax(), config.limits.connections_max)),
       metrics_(std::make_unique<MetricsRegistry>()),
       housekeeper_(std::make_unique<Housekeeper>(&SystemClock(), metrics_.get())),
       front_(std::make_unique<gateway::StartingGateway>()) {}
@@ -74,13 +79,13 @@ Status Node::Open(const DataDir& dir) {
                                                  {.clock = clock, .metrics = metrics_.get()}));
   VECTRON_ASSIGN_OR_RETURN(placement_,
                            placement::Placement::Start(
-                               PlacementOptionsOf(dir),
+                               PlacementOptionsOf(dir, files_),
                                {.clock = clock, .host = host_.get(), .metrics = metrics_.get()}));
-  VECTRON_ASSIGN_OR_RETURN(
-      worker_, worker::Worker::Start(WorkerOptionsOf(config_, dir), {.clock = clock,
-                                                                     .host = host_.get(),
-                                                                     .placement = placement_.get(),
-                                                                     .metrics = metrics_.get()}));
+  VECTRON_ASSIGN_OR_RETURN(worker_, worker::Worker::Start(WorkerOptionsOf(config_, dir, files_),
+                                                          {.clock = clock,
+                                                           .host = host_.get(),
+                                                           .placement = placement_.get(),
+                                                           .metrics = metrics_.get()}));
   return OkStatus();
 }
 
@@ -104,12 +109,19 @@ void Node::Serve() {
 }
 
 Status Node::ListenAll() {
+  if (files_.connections_max < config_.limits.connections_max ||
+      files_.shard_count_max < placement::PlacementOptions().replicas_per_worker_max) {
+    VECTRON_LOG_WARN(
+        "this process may have {} files open (ulimit -n): enough for {} connections of each "
+        "interface and {} shards",
+        OpenFilesMax(), files_.connections_max, files_.shard_count_max);
+  }
   grpc_service_ = gateway::MakeGrpcService(
       {.gateway = front_.get(), .clock = &SystemClock(), .limits = config_.limits});
   rpc::GrpcServerOptions grpc_options;
   grpc_options.listen = config_.grpc_listen.ToString();
   grpc_options.message_bytes_max = config_.limits.request_bytes_max;
-  grpc_options.connections_max = config_.limits.connections_max;
+  grpc_options.connections_max = files_.connections_max;
   prometheus::Counter& refused = prometheus::BuildCounter()
                                      .Name("vectron_grpc_connections_refused_total")
                                      .Help("gRPC connections beyond --connections-max")
@@ -123,6 +135,7 @@ Status Node::ListenAll() {
   rest_options.http.listen = config_.http_listen.ToString();
   rest_options.http.drain_timeout = std::chrono::seconds(config_.drain_seconds);
   rest_options.limits = config_.limits;
+  rest_options.limits.connections_max = files_.connections_max;
   rest_server_ = std::make_unique<gateway::rest::RestServer>(rest_options, front_.get(),
                                                              metrics_.get(), &SystemClock());
   return rest_server_->Start();

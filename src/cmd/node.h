@@ -6,6 +6,7 @@
 
 #include "cmd/config.h"
 #include "cmd/data_dir.h"
+#include "cmd/file_budget.h"
 #include "cmd/housekeeper.h"
 #include "common/clock.h"
 #include "common/error.h"
@@ -77,6 +78,7 @@ class Node {
   Status ListenAll();
 
   const ServeConfig config_;
+  const FileBudget files_;
   // In the order of their making; destroyed in the opposite one, so that what
   // answers a call outlives what waits for the answer.
   const std::unique_ptr<MetricsRegistry> metrics_;

@@ -36,6 +36,7 @@ constexpr std::array kReasons = {
                409},
     ReasonInfo{Reason::kOverloaded, "OVERLOADED", StatusCode::kResourceExhausted, 429},
     ReasonInfo{Reason::kDiskFull, "DISK_FULL", StatusCode::kResourceExhausted, 507},
+    ReasonInfo{Reason::kTooManyShards, "TOO_MANY_SHARDS", StatusCode::kResourceExhausted, 507},
     ReasonInfo{Reason::kDeadlineExceeded, "DEADLINE_EXCEEDED", StatusCode::kDeadlineExceeded, 504},
     ReasonInfo{Reason::kCancelled, "CANCELLED", StatusCode::kCancelled, 499},
     ReasonInfo{Reason::kResponseTooLarge, "RESPONSE_TOO_LARGE", StatusCode::kResourceExhausted,

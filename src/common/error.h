@@ -39,6 +39,7 @@ enum class Reason {
   kOutcomeForgotten,    // the same, for good: no retry will tell what became of it
   kOverloaded,          // refused before anything was done; details: "retry_after_ms"
   kDiskFull,            // refused before anything was done
+  kTooManyShards,       // the workers can take no further shards
   kDeadlineExceeded,    // nothing was done (reads); writes use kOutcomeUnknown
   kCancelled,           // the caller went away; nothing was done (reads)
   kResponseTooLarge,    // the answer would have more bytes than are allowed; ask for less

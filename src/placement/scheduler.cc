@@ -92,8 +92,9 @@ StatusOr<std::vector<std::vector<NodeId>>> PlanCollection(const CollectionConfig
   }
   for (const Candidate& candidate : candidates) {
     if (candidate.replica_count > limits.replicas_per_worker_max) {
-      return MakeError(Reason::kLimitExceeded,
-                       fmt::format("worker {} would have {} shard replicas, the limit is {}",
+      return MakeError(Reason::kTooManyShards,
+                       fmt::format("worker {} would have {} shard replicas, the limit is {} "
+                                   "(it follows from how many files a process may have open)",
                                    candidate.node.value(), candidate.replica_count,
                                    limits.replicas_per_worker_max));
     }

@@ -32,8 +32,8 @@ struct SchedulerLimits {
 // and among those the ones with the fewest replicas; ties by node id. Pure.
 //
 // Errors: INVALID_ARGUMENT when the cluster has too few workers for the
-// replication_factor, UNAVAILABLE when too few of them are alive, LIMIT_EXCEEDED when
-// the workers cannot take so many replicas.
+// replication_factor, UNAVAILABLE when too few of them are alive, TOO_MANY_SHARDS
+// when the workers cannot take so many replicas.
 StatusOr<std::vector<std::vector<NodeId>>> PlanCollection(const CollectionConfig& config,
                                                           std::vector<Candidate> candidates,
                                                           const SchedulerLimits& limits);

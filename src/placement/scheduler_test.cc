@@ -44,7 +44,7 @@ TEST(SchedulerTest, ErrorsSayWhatIsMissing) {
   const auto dead = PlanCollection(Config(1, 3), workers, {});
   EXPECT_EQ(ReasonOf(dead.status()), Reason::kUnavailable);
   const auto full = PlanCollection(Config(9, 1), Workers(2), {4});
-  EXPECT_EQ(ReasonOf(full.status()), Reason::kLimitExceeded);
+  EXPECT_EQ(ReasonOf(full.status()), Reason::kTooManyShards);
   EXPECT_TRUE(PlanCollection(Config(8, 1), Workers(2), {4}).ok());
 }
 

@@ -152,6 +152,7 @@ StatusOr<std::unique_ptr<Database>> Database::Open(const DatabaseOptions& option
 
   rocksdb::DBOptions rocks = ToRocksOptions(options);
   rocks.env = shared.env_;
+  rocks.max_open_files = std::min(rocks.max_open_files, shared.open_files_max_);
   rocks.write_buffer_manager = shared.write_buffers_;
   rocks.rate_limiter = shared.rate_limiter_;
   rocks.statistics = shared.statistics_;

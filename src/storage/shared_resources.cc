@@ -10,6 +10,7 @@ namespace vectron::storage {
 
 SharedResources::SharedResources(const Options& options)
     : env_(options.env != nullptr ? options.env : rocksdb::Env::Default()),
+      open_files_max_(options.open_files_max),
       block_cache_(rocksdb::NewLRUCache(options.block_cache_bytes)),
       // Not charged to the block cache, and never stalling: a stall of all
       // databases would let one slow shard stop the log of all.

@@ -23,6 +23,8 @@ class SharedResources {
     // All memtables of all databases: the largest is flushed when they exceed it.
     size_t write_buffer_bytes = 64 << 20;
     int background_thread_count = 2;  // compactions; flushes have one of their own
+    // Of each database, less where its own options say less.
+    int open_files_max = 512;
     // Of compactions and flushes together; 0: no limit.
     uint64_t background_bytes_per_second_max = 0;
     // The disk and the threads; not owned, must outlive all databases. Null: the
@@ -53,6 +55,7 @@ class SharedResources {
   friend class FileScrub;
 
   rocksdb::Env* const env_;
+  const int open_files_max_;
   std::shared_ptr<rocksdb::Cache> block_cache_;
   std::shared_ptr<rocksdb::WriteBufferManager> write_buffers_;
   std::shared_ptr<rocksdb::RateLimiter> rate_limiter_;

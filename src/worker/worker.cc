@@ -84,6 +84,7 @@ storage::SharedResources::Options ResourceOptions(const WorkerOptions& options) 
   storage::SharedResources::Options resources;
   resources.block_cache_bytes = options.block_cache_bytes;
   resources.write_buffer_bytes = options.write_buffer_bytes;
+  resources.open_files_max = options.store_open_files_max;
   resources.background_thread_count = std::max(1, UsableCores() / 2);
   return resources;
 }

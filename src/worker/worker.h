@@ -53,6 +53,7 @@ struct WorkerOptions {
 
   size_t block_cache_bytes = 128 << 20;   // shared by all shards
   size_t write_buffer_bytes = 128 << 20;  // shared by all shards
+  int store_open_files_max = 512;         // of each shard's store
 
   std::chrono::milliseconds heartbeat{1000};
   // How often leadership and state of the replicas are looked at.
