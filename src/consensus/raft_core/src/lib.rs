@@ -8,9 +8,11 @@
 mod checks;
 mod codec;
 mod log_cache;
+mod membership;
 mod node;
 
-use node::{encode_addition, new_node, Node};
+use membership::encode_addition;
+use node::{new_node, Node};
 
 #[cxx::bridge(namespace = "vectron::consensus::core")]
 mod ffi {
