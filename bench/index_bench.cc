@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <limits>
@@ -35,6 +36,7 @@ struct Arguments {
   std::string metric = "l2";
   std::string quantization = "sq8";
   std::string json;
+  std::string checkpoint;
   size_t limit = std::numeric_limits<size_t>::max();
   size_t query_limit = std::numeric_limits<size_t>::max();
   int rounds = 3;
@@ -202,6 +204,32 @@ Contender BuildTheirs(const Arguments& arguments, const Data& data, Metric metri
   return theirs;
 }
 
+struct CheckpointTimes {
+  uint64_t size_bytes = 0;
+  double write_seconds = 0;
+  double load_seconds = 0;  // median of the rounds
+};
+
+// Of a file that the system has in memory, mostly.
+StatusOr<CheckpointTimes> MeasureCheckpoint(const Arguments& arguments, index::VectorIndex& index) {
+  CheckpointTimes times;
+  const double start = Seconds(Watch::kWall);
+  VECTRON_RETURN_IF_ERROR(index.WriteCheckpoint(*index.Cut(), arguments.checkpoint, 0));
+  times.write_seconds = Seconds(Watch::kWall) - start;
+  times.size_bytes = std::filesystem::file_size(arguments.checkpoint);
+  std::vector<double> seconds;
+  for (int round = 0; round < arguments.rounds; ++round) {
+    const double begun = Seconds(Watch::kWall);
+    VECTRON_ASSIGN_OR_RETURN(const auto loaded,
+                             index::VectorIndex::Load(index.options(), arguments.checkpoint));
+    seconds.push_back(Seconds(Watch::kWall) - begun);
+    VECTRON_CHECK(loaded->Stats().live_count == index.Stats().live_count);
+  }
+  std::sort(seconds.begin(), seconds.end());
+  times.load_seconds = seconds[seconds.size() / 2];
+  return times;
+}
+
 // For a part of the base there is no file of the truth.
 void FindTruth(const index::VectorIndex& index, Data* data) {
   index::SearchOptions search;
@@ -301,7 +329,8 @@ std::string Number(double value) {
 }
 
 std::string Json(const Arguments& arguments, const Data& data,
-                 const std::vector<Contender>& contenders) {
+                 const std::vector<Contender>& contenders,
+                 const std::optional<CheckpointTimes>& checkpoint) {
   std::string text = fmt::format(
       "{{\n  \"vectors\": {}, \"dimension\": {}, \"queries\": {}, \"metric\": \"{}\", \"m\": {}, "
       "\"ef_construction\": {}, \"build_threads\": {}, \"rounds\": {}, \"clock\": \"{}\", "
@@ -318,6 +347,12 @@ std::string Json(const Arguments& arguments, const Data& data,
     }
     text += fmt::format("\"build\": {}}}",
                         Number(contenders[1].build_seconds / contenders[0].build_seconds));
+  }
+  if (checkpoint.has_value()) {
+    text += fmt::format(
+        ",\n  \"checkpoint\": {{\"bytes\": {}, \"write_seconds\": {}, \"load_seconds\": {}}}",
+        checkpoint->size_bytes, Number(checkpoint->write_seconds),
+        Number(checkpoint->load_seconds));
   }
   for (const Contender& contender : contenders) {
     text += fmt::format(
@@ -344,6 +379,13 @@ Status Run(const Arguments& arguments) {
   contenders.push_back(BuildOurs(arguments, data, metric, &ours));
   fmt::print("vectron built in {:.2f} s\n", contenders[0].build_seconds);
   std::fflush(stdout);
+  std::optional<CheckpointTimes> checkpoint;
+  if (!arguments.checkpoint.empty()) {
+    VECTRON_ASSIGN_OR_RETURN(checkpoint, MeasureCheckpoint(arguments, *ours));
+    fmt::print("checkpoint of {} bytes written in {:.2f} s, loaded in {:.3f} s\n",
+               checkpoint->size_bytes, checkpoint->write_seconds, checkpoint->load_seconds);
+    std::fflush(stdout);
+  }
   if (!arguments.skip_hnswlib) {
     contenders.push_back(BuildTheirs(arguments, data, metric));
     fmt::print("hnswlib built in {:.2f} s\n", contenders[1].build_seconds);
@@ -354,7 +396,7 @@ Status Run(const Arguments& arguments) {
   PrintTable(contenders);
   if (!arguments.json.empty()) {
     std::ofstream out(arguments.json);
-    out << Json(arguments, data, contenders);
+    out << Json(arguments, data, contenders, checkpoint);
     out.close();
     if (!out.good()) return Internal(fmt::format("cannot write {}", arguments.json));
   }
@@ -374,6 +416,8 @@ int main(int argc, char** argv) {
   app.add_option("--metric", arguments.metric, "l2, cosine or dot");
   app.add_option("--quantization", arguments.quantization, "of ours: sq8 or none");
   app.add_option("--json", arguments.json, "file for the result");
+  app.add_option("--checkpoint", arguments.checkpoint,
+                 "write a checkpoint of ours to this file, and time that and loading it");
   app.add_option("--limit", arguments.limit, "use the first so many vectors");
   app.add_option("--query-limit", arguments.query_limit, "use the first so many queries");
   app.add_option("--rounds", arguments.rounds, "passes at each beam; the median counts")

@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <memory>
+#include <vector>
 
 #include "common/check.h"
 
@@ -37,6 +39,16 @@ Thread::~Thread() { VECTRON_CHECK(!thread_.joinable()); }
 
 void Thread::Join() {
   if (thread_.joinable()) thread_.join();
+}
+
+void RunInParallel(const std::string& name, int count, const std::function<void(int)>& body) {
+  std::vector<std::unique_ptr<Thread>> threads;
+  for (int i = 1; i < count; ++i) {
+    threads.push_back(std::make_unique<Thread>(name + "-" + std::to_string(i),
+                                               ThreadPriority::kNormal, [&body, i] { body(i); }));
+  }
+  if (count > 0) body(0);
+  for (const auto& thread : threads) thread->Join();
 }
 
 int UsableCores() {

@@ -28,6 +28,10 @@ class Thread {
   std::thread thread_;
 };
 
+// Calls body(0) to body(count - 1), the first on this thread, each other on a thread of its
+// own, and returns when all have returned. For work that is worth starting threads for.
+void RunInParallel(const std::string& name, int count, const std::function<void(int)>& body);
+
 // Processors this process may run on; at least 1.
 int UsableCores();
 

@@ -1,6 +1,8 @@
 #include "index/code_store.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <utility>
 
 #include "common/random.h"
@@ -51,6 +53,31 @@ bool CodeStore::Restore(Sq8Quantizer quantizer, uint64_t sample_count, uint64_t 
   generations_.push_back({set});
   current_.store(set.get(), std::memory_order_release);
   return true;
+}
+
+size_t CodeStore::RestoreCode(Slot slot) {
+  CodeSet* set = current_.load(std::memory_order_acquire);
+  return set != nullptr ? EncodeRow(*set, slot) : 0;
+}
+
+bool CodeStore::RestoreExact(Slot slot, const uint8_t* values) {
+  const CodeSet* set = current_.load(std::memory_order_acquire);
+  if (set == nullptr || !set->quantizer.integral()) return false;
+  uint8_t* code = set->Row(slot);
+  std::memcpy(code, values, space_.dimension());
+  std::memset(code + space_.dimension(), 0, set->quantizer.padded_bytes() - space_.dimension());
+  return true;
+}
+
+void CodeStore::FinishRestore(uint64_t encoded_count, uint64_t misfit_count) {
+  CodeSet* set = current_.load(std::memory_order_acquire);
+  if (set == nullptr || encoded_count == 0) return;
+  // As if they had come lately.
+  const uint64_t counted = std::min(encoded_count, kEncodedMax);
+  const double part = static_cast<double>(counted) / static_cast<double>(encoded_count);
+  set->encoded_count.store(counted, std::memory_order_relaxed);
+  if (misfit_count == 0) return;
+  CountMisfits(*set, static_cast<size_t>(std::ceil(static_cast<double>(misfit_count) * part)));
 }
 
 void CodeStore::LearnIfDue(uint64_t live_count) {
@@ -138,23 +165,26 @@ std::vector<Slot> CodeStore::SampleSlots() const {
   return sample;
 }
 
-void CodeStore::EncodeInto(CodeSet& set, Slot slot) const {
+size_t CodeStore::EncodeRow(CodeSet& set, Slot slot) const {
   const float* row = space_.Row(slot);
-  size_t misfits = 0;
-  if (space_.metric() == Metric::kCosine) {
-    thread_local std::vector<float> normal;
-    normal.resize(space_.dimension());
-    space_.Normalize(row, normal.data());
-    misfits = set.quantizer.Encode(normal.data(), set.Row(slot));
-  } else {
-    misfits = set.quantizer.Encode(row, set.Row(slot));
-  }
+  if (space_.metric() != Metric::kCosine) return set.quantizer.Encode(row, set.Row(slot));
+  thread_local std::vector<float> normal;
+  normal.resize(space_.dimension());
+  space_.Normalize(row, normal.data());
+  return set.quantizer.Encode(normal.data(), set.Row(slot));
+}
+
+void CodeStore::EncodeInto(CodeSet& set, Slot slot) const {
+  const size_t misfits = EncodeRow(set, slot);
   if (set.encoded_count.fetch_add(1, std::memory_order_relaxed) >= kEncodedMax) {
     set.encoded_count.store(kEncodedMax / 2, std::memory_order_relaxed);
     set.misfit_count.store(set.misfit_count.load(std::memory_order_relaxed) / 2,
                            std::memory_order_relaxed);
   }
-  if (misfits == 0) return;
+  if (misfits > 0) CountMisfits(set, misfits);
+}
+
+void CodeStore::CountMisfits(CodeSet& set, size_t misfits) const {
   set.misfit_count.fetch_add(misfits, std::memory_order_relaxed);
   set.lossless.store(false, std::memory_order_relaxed);
   if (space_.metric() == Metric::kDot) set.hides.store(true, std::memory_order_relaxed);

@@ -44,8 +44,15 @@ class CodeStore {
     publish();
   }
 
-  // Before the first search: ranges and codes from a checkpoint. False: no memory.
+  // Before the first search: ranges from a checkpoint. False: no memory. Then, by any
+  // number of threads, each slot's code, where there are ranges: RestoreCode encodes
+  // what is in the slot and returns how many components did not fit; RestoreExact takes a
+  // vector's whole numbers as its code if they are, else returns false. At last
+  // FinishRestore with what they came to.
   [[nodiscard]] bool Restore(Sq8Quantizer quantizer, uint64_t sample_count, uint64_t slots);
+  size_t RestoreCode(Slot slot);
+  bool RestoreExact(Slot slot, const uint8_t* values);
+  void FinishRestore(uint64_t encoded_count, uint64_t misfit_count);
 
   // Learns when it is due; returns at once when another thread does, unless
   // there is no code yet. `live_count` > 0 vectors are there to learn from.
@@ -62,7 +69,10 @@ class CodeStore {
   bool IsDue(uint64_t live_count) const;
   void Learn();
   std::vector<Slot> SampleSlots() const;
+  // Returns how many components did not fit.
+  size_t EncodeRow(CodeSet& set, Slot slot) const;
   void EncodeInto(CodeSet& set, Slot slot) const;
+  void CountMisfits(CodeSet& set, size_t misfits) const;
   void EncodeAll(CodeSet& set, uint64_t slots) const;
   void DropUnused() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

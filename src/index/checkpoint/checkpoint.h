@@ -1,10 +1,13 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "index/checkpoint/checkpoint_file.h"
 #include "index/index_core.h"
 
 namespace vectron::index {
@@ -56,8 +59,9 @@ class CheckpointWriter {
   std::vector<std::byte> payload_;
 };
 
-// Reads a checkpoint into an empty index. What it reads is not trusted: every
-// block is checked against its hash, every count against the size of the file.
+// Reads a checkpoint into an empty index, on several threads where it is large. What it
+// reads is not trusted: every block is checked against its hash, every count against the
+// size of the file.
 class CheckpointReader {
  public:
   // `reserve` makes slots usable in all parts of the index.
@@ -73,31 +77,26 @@ class CheckpointReader {
   const std::vector<Slot>& free() const { return free_; }
 
  private:
-  class File;
+  struct Worker;
+  using ReadRun = Status (CheckpointReader::*)(const CheckpointFile& file,
+                                               const CheckpointFile::Run& run, Worker* worker);
 
-  Status ReadHeader(File* file);
-  Status ReadBlocks(File* file);
-  Status ReadRanges(const File& file);
-  Status ReadVectors(const File& file);
-  Status ReadLinks(const File& file);
-  Status ReadEnd(const File& file);
-  Status PlaceRow(Slot slot, uint64_t label, const std::byte* row, bool bytes);
-  // After the last block: drops links that lead nowhere, and gives those who lost
-  // too many to the tail.
-  void MendLinks();
-  bool MendNode(Slot slot, std::vector<bool>* reached);
+  Status CheckOptions(const CheckpointFile& file) const;
+  Status ReadRanges(const CheckpointFile& file);
+  // Calls `read` for every run, on as many threads as there are workers.
+  Status ForEachRun(const CheckpointFile& file, std::vector<Worker>* workers, ReadRun read);
+  Status ReadVectors(const CheckpointFile& file, const CheckpointFile::Run& run, Worker* worker);
+  // False for a vector that does not fit.
+  bool PlaceRow(Slot slot, const std::byte* row, bool bytes, Worker* worker);
+  Status ReadLinks(const CheckpointFile& file, const CheckpointFile::Run& run, Worker* worker);
+  void ReadList(Slot slot, int level, const std::byte* stored, std::vector<Slot>* list);
+  uint64_t SettleSlots();
   void ChooseEntry();
 
   IndexCore& core_;
   std::function<bool(uint64_t)> reserve_;
   uint64_t slot_count_ = 0;
-  uint64_t live_count_ = 0;
-  uint64_t live_read_ = 0;
-  uint64_t linked_read_ = 0;
-  uint64_t next_vectors_ = 0;   // first slot of the next block of vectors
-  uint64_t next_links_ = 0;     // and of links
-  std::vector<uint8_t> flags_;  // of all slots
-  std::vector<float> row_;
+  std::unique_ptr<std::atomic<uint8_t>[]> flags_;  // SlotFlags and others, of all slots
   std::vector<Slot> dead_;
   std::vector<Slot> free_;
 };

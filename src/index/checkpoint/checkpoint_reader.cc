@@ -1,132 +1,85 @@
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#include <xxhash.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
 #include <cstring>
 
+#include "common/thread.h"
 #include "index/checkpoint/checkpoint.h"
-#include "index/checkpoint/checkpoint_format.h"
+#include "index/checkpoint/checkpoint_file.h"
 
 namespace vectron::index {
+namespace {
 
-// The file being read, a block at a time.
-class CheckpointReader::File {
- public:
-  explicit File(std::string path) : path_(std::move(path)) {}
-  ~File() {
-    if (fd_ >= 0) close(fd_);
-  }
+// More threads would wait for memory.
+constexpr int kThreadsMax = 4;
+// A thread that has less to read is not worth starting.
+constexpr uint64_t kBytesPerThread = uint64_t{16} << 20;
+// Blocks that the system is told of before they are wanted.
+constexpr size_t kReadAhead = 6;
 
-  Status Open() {
-    fd_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC);
-    struct stat stat {};
-    if (fd_ < 0 || fstat(fd_, &stat) != 0) {
-      return Internal(fmt::format("cannot open checkpoint {}: {}", path_, std::strerror(errno)));
-    }
-    left_ = static_cast<uint64_t>(stat.st_size);
-    posix_fadvise(fd_, 0, 0, POSIX_FADV_SEQUENTIAL);
-    return OkStatus();
-  }
+// In the flags of a slot while it is read, beside SlotFlags.
+constexpr uint8_t kSlotReached = 8;  // some node links to it
+constexpr uint8_t kSlotWeak = 16;    // lost many of its links
 
-  Status Read(void* data, uint64_t bytes, const char* what) {
-    if (bytes > left_) return Damaged(fmt::format("ends within {}", what));
-    auto* at = static_cast<std::byte*>(data);
-    while (bytes > 0) {
-      const ssize_t count = read(fd_, at, bytes);
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) {
-        return Internal(fmt::format("cannot read checkpoint {}: {}", path_, std::strerror(errno)));
-      }
-      if (count == 0) return Damaged(fmt::format("ends within {}", what));
-      at += count;
-      bytes -= static_cast<uint64_t>(count);
-      left_ -= static_cast<uint64_t>(count);
-      offset_ += static_cast<uint64_t>(count);
-    }
-    return OkStatus();
-  }
+}  // namespace
 
-  // The next block into header() and payload(), checked against its hashes.
-  Status NextBlock() {
-    block_offset_ = offset_;
-    VECTRON_RETURN_IF_ERROR(Read(&header_, sizeof(header_), "a block's header"));
-    if (header_.header_hash != XXH3_64bits(&header_, offsetof(BlockHeader, header_hash))) {
-      return Damaged("a block's header does not match its hash");
-    }
-    // Before memory is taken for it.
-    if (header_.payload_bytes > left_) return Damaged("ends within a block");
-    payload_.resize(header_.payload_bytes);
-    VECTRON_RETURN_IF_ERROR(Read(payload_.data(), payload_.size(), "a block"));
-    if (header_.payload_hash != XXH3_64bits(payload_.data(), payload_.size())) {
-      return Damaged("a block does not match its hash");
-    }
-    return OkStatus();
-  }
-
-  Status Damaged(std::string_view what) const {
-    return Corruption(
-        fmt::format("checkpoint {}, block at byte {}: {}", path_, block_offset_, what));
-  }
-
-  const BlockHeader& header() const { return header_; }
-  const std::vector<std::byte>& payload() const { return payload_; }
-  uint64_t left() const { return left_; }
-  const std::string& path() const { return path_; }
-
- private:
-  const std::string path_;
-  int fd_ = -1;
-  uint64_t left_ = 0;
-  uint64_t offset_ = 0;
-  uint64_t block_offset_ = 0;
-  BlockHeader header_{};
-  std::vector<std::byte> payload_;
+// What one of the reading threads has for itself, in cache lines of its own.
+struct alignas(64) CheckpointReader::Worker {
+  std::vector<std::byte> payload;
+  std::vector<Slot> list;
+  uint64_t present_count = 0;
+  uint64_t misfit_count = 0;  // components that the codes' ranges do not hold
+  uint64_t linked_count = 0;
 };
 
 Status CheckpointReader::Read(const std::string& path) {
-  File file(path);
+  CheckpointFile file(path);
   VECTRON_RETURN_IF_ERROR(file.Open());
-  VECTRON_RETURN_IF_ERROR(ReadHeader(&file));
-  if (!reserve_(slot_count_)) {
+  VECTRON_RETURN_IF_ERROR(CheckOptions(file));
+  slot_count_ = file.header().slot_count;
+  if (!reserve_(slot_count_) || !core_.graph.ReserveAllUpper(slot_count_)) {
     return MakeError(
         Reason::kOverloaded,
         fmt::format("no memory for the {} vectors of checkpoint {}", slot_count_, path));
   }
-  flags_.assign(slot_count_, 0);
-  row_.resize(core_.options.dimension);
+  flags_ = std::make_unique<std::atomic<uint8_t>[]>(slot_count_);
+  if (file.ranges().has_value()) VECTRON_RETURN_IF_ERROR(ReadRanges(file));
+
+  const auto wanted = static_cast<int>(
+      std::min<uint64_t>(file.size_bytes() / kBytesPerThread + 1, uint64_t{kThreadsMax}));
+  std::vector<Worker> workers(static_cast<size_t>(std::min(wanted, UsableCores())));
+  // Links lead to slots that come later in the file, so all vectors are read before them.
+  VECTRON_RETURN_IF_ERROR(ForEachRun(file, &workers, &CheckpointReader::ReadVectors));
+  VECTRON_RETURN_IF_ERROR(ForEachRun(file, &workers, &CheckpointReader::ReadLinks));
+
   core_.slot_count.store(slot_count_, std::memory_order_release);
-  VECTRON_RETURN_IF_ERROR(ReadBlocks(&file));
-  core_.live_count.store(live_read_);
-  core_.linked_count.store(linked_read_);
-  MendLinks();
+  Worker total;
+  for (const Worker& worker : workers) {
+    total.present_count += worker.present_count;
+    total.misfit_count += worker.misfit_count;
+    total.linked_count += worker.linked_count;
+  }
+  core_.codes.FinishRestore(total.present_count, total.misfit_count);
+  const uint64_t live_count = SettleSlots();
+  core_.live_count.store(live_count);
+  core_.linked_count.store(total.linked_count);
+  const EndPayload& end = file.end();
+  if (live_count != file.header().live_count || end.live_count != live_count ||
+      end.linked_count != total.linked_count || end.present_count != total.present_count) {
+    return Corruption(fmt::format("checkpoint {}: the blocks do not add up", path));
+  }
   ChooseEntry();
   return OkStatus();
 }
 
-Status CheckpointReader::ReadHeader(File* file) {
+Status CheckpointReader::CheckOptions(const CheckpointFile& file) const {
   const IndexOptions& options = core_.options;
+  const CheckpointHeader& header = file.header();
   const auto differs = [&](const char* what, uint64_t stored, uint64_t wanted) {
-    return InvalidArgument(fmt::format("checkpoint {} was written with {} {}, not {}", file->path(),
+    return InvalidArgument(fmt::format("checkpoint {} was written with {} {}, not {}", file.path(),
                                        what, stored, wanted));
   };
-  CheckpointHeader header;
-  VECTRON_RETURN_IF_ERROR(file->Read(&header, sizeof(header), "the header"));
-  if (std::memcmp(header.magic, kCheckpointMagic, sizeof(header.magic)) != 0) {
-    return file->Damaged("this is not an index checkpoint");
-  }
-  if (header.hash != XXH3_64bits(&header, offsetof(CheckpointHeader, hash))) {
-    return file->Damaged("the header does not match its hash");
-  }
-  if (header.version != kCheckpointVersion) {
-    return MakeError(Reason::kIncompatibleFormat,
-                     fmt::format("checkpoint {} has format version {}, not {}", file->path(),
-                                 header.version, kCheckpointVersion));
-  }
   if (header.dimension != options.dimension) {
     return differs("dimension", header.dimension, options.dimension);
   }
@@ -134,58 +87,25 @@ Status CheckpointReader::ReadHeader(File* file) {
   if (header.seed != options.seed) return differs("seed", header.seed, options.seed);
   if (header.metric != static_cast<uint8_t>(options.metric)) {
     return InvalidArgument(fmt::format("checkpoint {} was written with another metric than {}",
-                                       file->path(), MetricName(options.metric)));
+                                       file.path(), MetricName(options.metric)));
   }
   if (header.quantization != static_cast<uint8_t>(options.quantization)) {
     return InvalidArgument(
-        fmt::format("checkpoint {} was written with another quantization than {}", file->path(),
+        fmt::format("checkpoint {} was written with another quantization than {}", file.path(),
                     QuantizationName(options.quantization)));
   }
-  // Each slot has a byte of flags at least.
-  if (header.slot_count > file->left() || header.slot_count > kSlotsMax) {
-    return file->Damaged("more slots than the file has bytes");
-  }
-  if (header.live_count > header.slot_count) return file->Damaged("more vectors than slots");
-  slot_count_ = header.slot_count;
-  live_count_ = header.live_count;
   return OkStatus();
 }
 
-Status CheckpointReader::ReadBlocks(File* file) {
-  for (uint64_t blocks = 0;; ++blocks) {
-    VECTRON_RETURN_IF_ERROR(file->NextBlock());
-    switch (file->header().type) {
-      case BlockType::kRanges:
-        if (blocks != 0) return file->Damaged("ranges after vectors");
-        VECTRON_RETURN_IF_ERROR(ReadRanges(*file));
-        break;
-      case BlockType::kFloats:
-      case BlockType::kBytes:
-        VECTRON_RETURN_IF_ERROR(ReadVectors(*file));
-        break;
-      case BlockType::kLinks:
-        VECTRON_RETURN_IF_ERROR(ReadLinks(*file));
-        break;
-      case BlockType::kEnd: {
-        VECTRON_RETURN_IF_ERROR(ReadEnd(*file));
-        EndPayload end;
-        std::memcpy(&end, file->payload().data(), sizeof(end));
-        if (end.block_count != blocks) return file->Damaged("blocks are missing before the end");
-        return OkStatus();
-      }
-      default:
-        return file->Damaged("a block of an unknown type");
-    }
-  }
-}
-
-Status CheckpointReader::ReadRanges(const File& file) {
+Status CheckpointReader::ReadRanges(const CheckpointFile& file) {
+  const CheckpointFile::Block& block = *file.ranges();
+  std::vector<std::byte> payload;
+  VECTRON_RETURN_IF_ERROR(file.ReadPayload(block, &payload));
   const size_t dimension = core_.options.dimension;
-  const std::vector<std::byte>& payload = file.payload();
   RangesPrefix prefix;
   if (payload.size() != sizeof(prefix) + 2 * dimension * sizeof(float) ||
       core_.options.quantization != Quantization::kSq8) {
-    return file.Damaged("ranges that do not belong to such an index");
+    return file.Damaged(block, "ranges that do not belong to such an index");
   }
   std::memcpy(&prefix, payload.data(), sizeof(prefix));
   std::vector<float> low(dimension);
@@ -197,10 +117,10 @@ Status CheckpointReader::ReadRanges(const File& file) {
   for (size_t d = 0; d < dimension; ++d) {
     const bool fits = integral ? low[d] == 0 && range[d] == 255
                                : std::isfinite(low[d]) && std::isfinite(range[d]) && range[d] >= 0;
-    if (!fits) return file.Damaged("ranges that no data has");
+    if (!fits) return file.Damaged(block, "ranges that no data has");
   }
   if (prefix.sample_count == 0 || (integral && core_.options.metric == Metric::kCosine)) {
-    return file.Damaged("ranges that no data has");
+    return file.Damaged(block, "ranges that no data has");
   }
   Sq8Quantizer quantizer(core_.options.metric, std::move(low), std::move(range), integral,
                          core_.space.kernels());
@@ -210,163 +130,165 @@ Status CheckpointReader::ReadRanges(const File& file) {
   return OkStatus();
 }
 
-Status CheckpointReader::ReadVectors(const File& file) {
-  const BlockHeader& header = file.header();
-  const std::vector<std::byte>& payload = file.payload();
-  if (header.first_slot != next_vectors_ || next_links_ != next_vectors_ ||
-      header.slot_count == 0 || header.slot_count > slot_count_ - next_vectors_ ||
-      header.slot_count > payload.size()) {
-    return file.Damaged("vectors of unexpected slots");
-  }
+// Runs are taken in their order, so that the file is read almost sequentially.
+Status CheckpointReader::ForEachRun(const CheckpointFile& file, std::vector<Worker>* workers,
+                                    ReadRun read) {
+  const bool reads_vectors = read == &CheckpointReader::ReadVectors;
+  const std::vector<CheckpointFile::Run>& runs = file.runs();
+  const auto announce = [&](size_t i) {
+    if (i < runs.size()) file.WillNeed(reads_vectors ? runs[i].vectors : runs[i].links);
+  };
+  for (size_t i = 0; i < kReadAhead; ++i) announce(i);
+  std::atomic<size_t> next{0};
+  std::vector<Status> results(workers->size());
+  RunInParallel("index-load", static_cast<int>(workers->size()), [&](int number) {
+    const auto w = static_cast<size_t>(number);
+    for (size_t i = next++; i < runs.size() && results[w].ok(); i = next++) {
+      announce(i + kReadAhead);
+      results[w] = (this->*read)(file, runs[i], &(*workers)[w]);
+      if (!results[w].ok()) next = runs.size();  // the others need not go on
+    }
+  });
+  for (const Status& result : results) VECTRON_RETURN_IF_ERROR(result);
+  return OkStatus();
+}
+
+Status CheckpointReader::ReadVectors(const CheckpointFile& file, const CheckpointFile::Run& run,
+                                     Worker* worker) {
+  const CheckpointFile::Block& block = run.vectors;
+  std::vector<std::byte>& payload = worker->payload;
+  VECTRON_RETURN_IF_ERROR(file.ReadPayload(block, &payload));
+  const uint64_t count = block.header.slot_count;
   const auto* flags = reinterpret_cast<const uint8_t*>(payload.data());
   uint64_t present = 0;
-  for (uint64_t i = 0; i < header.slot_count; ++i) {
+  for (uint64_t i = 0; i < count; ++i) {
     // Something that is not there is neither live nor linked; what is there is one
     // of the two.
     const bool valid = flags[i] == 0 || flags[i] == (kSlotPresent | kSlotLive) ||
                        flags[i] == (kSlotPresent | kSlotLinked) ||
                        flags[i] == (kSlotPresent | kSlotLive | kSlotLinked);
-    if (!valid) return file.Damaged("slots in a state that does not exist");
+    if (!valid) return file.Damaged(block, "slots in a state that does not exist");
     present += flags[i] != 0;
   }
-  const bool bytes = header.type == BlockType::kBytes;
+  const bool bytes = block.header.type == BlockType::kBytes;
   const uint64_t row_bytes = core_.options.dimension * (bytes ? 1 : sizeof(float));
-  if (payload.size() - header.slot_count != present * (sizeof(uint64_t) + row_bytes)) {
-    return file.Damaged("more or fewer vectors than slots in use");
+  if (payload.size() - count != present * (sizeof(uint64_t) + row_bytes)) {
+    return file.Damaged(block, "more or fewer vectors than slots in use");
   }
-  std::memcpy(flags_.data() + header.first_slot, flags, header.slot_count);
-  const std::byte* label_at = payload.data() + header.slot_count;
+  worker->present_count += present;
+  const std::byte* label_at = payload.data() + count;
   const std::byte* row = label_at + present * sizeof(uint64_t);
-  for (uint64_t i = 0; i < header.slot_count; ++i) {
-    const auto slot = static_cast<Slot>(header.first_slot + i);
-    if (flags[i] == 0) {
-      free_.push_back(slot);
-      continue;
-    }
-    uint64_t label = 0;
-    std::memcpy(&label, label_at, sizeof(label));
-    label_at += sizeof(label);
-    if (!PlaceRow(slot, label, row, bytes).ok()) {
-      return file.Damaged("a vector that nobody can have put");
+  for (uint64_t i = 0; i < count; ++i) {
+    if (flags[i] == 0) continue;
+    const auto slot = static_cast<Slot>(block.header.first_slot + i);
+    flags_[slot].store(flags[i], std::memory_order_relaxed);
+    std::memcpy(&core_.labels[slot], label_at, sizeof(uint64_t));
+    label_at += sizeof(uint64_t);
+    if (!PlaceRow(slot, row, bytes, worker)) {
+      return file.Damaged(block, "a vector that nobody can have put");
     }
     row += row_bytes;
-    if (flags[i] & kSlotLive) {
-      ++live_read_;
-    } else {
-      dead_.push_back(slot);
-    }
   }
-  next_vectors_ += header.slot_count;
   return OkStatus();
 }
 
-Status CheckpointReader::PlaceRow(Slot slot, uint64_t label, const std::byte* row, bool bytes) {
+bool CheckpointReader::PlaceRow(Slot slot, const std::byte* row, bool bytes, Worker* worker) {
+  float* vector = core_.space.Row(slot);
+  const size_t dimension = core_.options.dimension;
   if (bytes) {
-    for (size_t d = 0; d < row_.size(); ++d) row_[d] = static_cast<float>(row[d]);
+    const auto* values = reinterpret_cast<const uint8_t*>(row);
+    for (size_t d = 0; d < dimension; ++d) vector[d] = static_cast<float>(values[d]);
+    if (core_.codes.RestoreExact(slot, values)) return true;
   } else {
-    std::memcpy(row_.data(), row, row_.size() * sizeof(float));
+    std::memcpy(vector, row, dimension * sizeof(float));
   }
-  VECTRON_RETURN_IF_ERROR(core_.space.Validate(row_, "vector"));
-  std::memcpy(core_.space.Row(slot), row_.data(), row_.size() * sizeof(float));
-  core_.labels[slot] = label;
-  if (!core_.graph.Reset(slot)) return Internal("no memory");
-  core_.codes.Encode(slot, [&] {
-    core_.graph.AddState(slot, Graph::kUsed);
-    if (flags_[slot] & kSlotLive) core_.live.Set(slot);
-  });
-  return OkStatus();
+  if (!core_.space.Validate({vector, dimension}, "vector").ok()) return false;
+  worker->misfit_count += core_.codes.RestoreCode(slot);
+  return true;
 }
 
-Status CheckpointReader::ReadLinks(const File& file) {
-  const BlockHeader& header = file.header();
-  const std::vector<std::byte>& payload = file.payload();
-  if (header.first_slot != next_links_ || header.slot_count > next_vectors_ - next_links_ ||
-      header.first_slot + header.slot_count != next_vectors_) {
-    return file.Damaged("links of unexpected slots");
-  }
+Status CheckpointReader::ReadLinks(const CheckpointFile& file, const CheckpointFile::Run& run,
+                                   Worker* worker) {
+  const CheckpointFile::Block& block = run.links;
+  const std::vector<std::byte>& payload = worker->payload;
+  VECTRON_RETURN_IF_ERROR(file.ReadPayload(block, &worker->payload));
   size_t at = 0;
-  std::vector<Slot> list;
-  for (uint64_t i = 0; i < header.slot_count; ++i) {
-    const auto slot = static_cast<Slot>(header.first_slot + i);
-    if (!(flags_[slot] & kSlotLinked)) continue;
-    ++linked_read_;
+  for (uint64_t i = 0; i < block.header.slot_count; ++i) {
+    const auto slot = static_cast<Slot>(block.header.first_slot + i);
+    const uint8_t flags = flags_[slot].load(std::memory_order_relaxed);
+    if (flags == 0) continue;
+    const bool linked = flags & kSlotLinked;
+    worker->linked_count += linked;
     for (int level = 0; level <= core_.graph.LevelOf(slot); ++level) {
-      list.resize(core_.graph.degree_max(level));
-      const size_t bytes = list.size() * sizeof(Slot);
-      if (payload.size() - at < bytes) return file.Damaged("fewer links than nodes");
-      std::memcpy(list.data(), payload.data() + at, bytes);
-      at += bytes;
-      // A list that was changed while it was dumped may go on after its end.
-      list.erase(std::find(list.begin(), list.end(), kNoSlot), list.end());
-      // Some lead to slots that come later in the file: looked at when all is read.
-      core_.graph.SetLinks(slot, level, list);
+      worker->list.clear();
+      if (linked) {
+        const size_t degree_max = core_.graph.degree_max(level);
+        if (payload.size() - at < degree_max * sizeof(Slot)) {
+          return file.Damaged(block, "fewer links than nodes");
+        }
+        ReadList(slot, level, payload.data() + at, &worker->list);
+        at += degree_max * sizeof(Slot);
+      }
+      core_.graph.SetLinks(slot, level, worker->list);
     }
   }
-  if (at != payload.size()) return file.Damaged("more links than nodes");
-  next_links_ = next_vectors_;
-  return OkStatus();
+  return at == payload.size() ? OkStatus() : file.Damaged(block, "more links than nodes");
 }
 
-Status CheckpointReader::ReadEnd(const File& file) {
-  EndPayload end;
-  if (file.payload().size() != sizeof(end) || file.left() != 0) {
-    return file.Damaged("something after the end");
+// Drops links that lead nowhere: to what came after the cut, for example. A list that
+// was changed while it was dumped may go on after its end.
+void CheckpointReader::ReadList(Slot slot, int level, const std::byte* stored,
+                                std::vector<Slot>* list) {
+  size_t before = 0;
+  for (; before < core_.graph.degree_max(level); ++before) {
+    Slot to = kNoSlot;
+    std::memcpy(&to, stored + before * sizeof(Slot), sizeof(to));
+    if (to == kNoSlot) break;
+    if (to >= slot_count_ || to == slot) continue;
+    const uint8_t flags = flags_[to].load(std::memory_order_relaxed);
+    if (!(flags & kSlotLinked) || (level > 0 && core_.graph.LevelOf(to) < level)) continue;
+    if (level == 0 && !(flags & kSlotReached)) {
+      flags_[to].fetch_or(kSlotReached, std::memory_order_relaxed);
+    }
+    list->push_back(to);
   }
-  std::memcpy(&end, file.payload().data(), sizeof(end));
-  if (next_vectors_ != slot_count_ || next_links_ != slot_count_ || end.live_count != live_read_ ||
-      live_count_ != live_read_ || end.linked_count != linked_read_ ||
-      end.present_count != live_read_ + dead_.size()) {
-    return file.Damaged("the blocks do not add up");
+  // It lost half of its neighbours, or has none.
+  if (level == 0 && list->size() * 2 <= before) {
+    flags_[slot].fetch_or(kSlotWeak, std::memory_order_relaxed);
   }
-  return OkStatus();
 }
 
-void CheckpointReader::MendLinks() {
-  std::vector<bool> reached(slot_count_, false);
-  std::vector<Slot> weak;
-  for (uint64_t i = 0; i < slot_count_; ++i) {
-    const auto slot = static_cast<Slot>(i);
-    if ((flags_[slot] & kSlotLinked) && !MendNode(slot, &reached)) weak.push_back(slot);
-  }
-  for (const Slot slot : weak) core_.graph.AddState(slot, Graph::kWeak);
-
+// After the last block: makes slots what they are, gives those that are not well linked to
+// the tail, and returns how many are live.
+uint64_t CheckpointReader::SettleSlots() {
+  uint64_t live_count = 0;
   uint64_t pending = 0;
   for (uint64_t i = 0; i < slot_count_; ++i) {
     const auto slot = static_cast<Slot>(i);
-    if (flags_[slot] == 0) continue;
-    const bool linked = flags_[slot] & kSlotLinked;
-    const bool live = flags_[slot] & kSlotLive;
-    if (linked) core_.graph.AddState(slot, Graph::kLinked);
-    if (!live) core_.graph.AddState(slot, Graph::kDead);
-    if (linked && !reached[slot]) core_.graph.AddState(slot, Graph::kWeak);
-    const bool weak_node = core_.graph.State(slot) & Graph::kWeak;
-    if (live && (!linked || weak_node)) {
-      core_.tail.Append(slot);
+    const uint8_t flags = flags_[slot].load(std::memory_order_relaxed);
+    if (flags == 0) {
+      free_.push_back(slot);
+      continue;
+    }
+    const bool linked = flags & kSlotLinked;
+    const bool live = flags & kSlotLive;
+    const bool weak = linked && ((flags & kSlotWeak) || !(flags & kSlotReached));
+    const bool settled = !live || (linked && !weak);
+    core_.graph.RestoreState(
+        slot, static_cast<uint8_t>(Graph::kUsed | (linked ? Graph::kLinked : 0) |
+                                   (live ? 0 : Graph::kDead) | (weak ? Graph::kWeak : 0) |
+                                   (settled ? Graph::kSettled : 0)));
+    if (live) {
+      core_.live.Set(slot);
+      ++live_count;
       pending += !linked;
     } else {
-      core_.graph.AddState(slot, Graph::kSettled);
+      dead_.push_back(slot);
     }
+    if (!settled) core_.tail.Append(slot);
   }
   core_.pending_count.store(pending);
-}
-
-// False if the node lost half of its neighbours, or all.
-bool CheckpointReader::MendNode(Slot slot, std::vector<bool>* reached) {
-  bool strong = true;
-  std::vector<Slot> links;
-  for (int level = 0; level <= core_.graph.LevelOf(slot); ++level) {
-    core_.graph.CopyLinks(slot, level, &links);
-    const size_t before = links.size();
-    std::erase_if(links, [&](Slot to) {
-      return to >= slot_count_ || to == slot || !(flags_[to] & kSlotLinked) ||
-             core_.graph.LevelOf(to) < level;
-    });
-    if (links.size() < before) core_.graph.SetLinks(slot, level, links);
-    if (level > 0) continue;
-    strong = links.size() * 2 > before;
-    for (const Slot to : links) (*reached)[to] = true;
-  }
-  return strong;
+  return live_count;
 }
 
 void CheckpointReader::ChooseEntry() {
@@ -374,8 +296,9 @@ void CheckpointReader::ChooseEntry() {
   bool best_lives = false;
   for (uint64_t i = 0; i < slot_count_; ++i) {
     const auto slot = static_cast<Slot>(i);
-    if (!(flags_[slot] & kSlotLinked)) continue;
-    const bool lives = flags_[slot] & kSlotLive;
+    const uint8_t flags = flags_[slot].load(std::memory_order_relaxed);
+    if (!(flags & kSlotLinked)) continue;
+    const bool lives = flags & kSlotLive;
     const int level = core_.graph.LevelOf(slot);
     if (best.slot == kNoSlot || std::pair(lives, level) > std::pair(best_lives, best.level)) {
       best = {slot, level};

@@ -25,13 +25,25 @@ bool Graph::Reserve(uint64_t slots) {
   return base_.Reserve(slots) && upper_block_.Reserve(slots) && state_.Reserve(slots);
 }
 
+bool Graph::ReserveUpper(Slot slot, int level) {
+  if (level == 0 || upper_block_[slot].load(std::memory_order_relaxed) != 0) return true;
+  if (!upper_.Reserve(upper_blocks_ + static_cast<uint64_t>(level))) return false;
+  upper_block_[slot].store(upper_blocks_, std::memory_order_release);
+  upper_blocks_ += static_cast<uint32_t>(level);
+  return true;
+}
+
+bool Graph::ReserveAllUpper(uint64_t slots) {
+  for (uint64_t i = 0; i < slots; ++i) {
+    const auto slot = static_cast<Slot>(i);
+    if (!ReserveUpper(slot, LevelOf(slot))) return false;
+  }
+  return true;
+}
+
 bool Graph::Reset(Slot slot) {
   const int level = LevelOf(slot);
-  if (level > 0 && upper_block_[slot].load(std::memory_order_relaxed) == 0) {
-    if (!upper_.Reserve(upper_blocks_ + static_cast<uint64_t>(level))) return false;
-    upper_block_[slot].store(upper_blocks_, std::memory_order_release);
-    upper_blocks_ += static_cast<uint32_t>(level);
-  }
+  if (!ReserveUpper(slot, level)) return false;
   for (int l = 0; l <= level; ++l) SetLinks(slot, l, {});
   state_[slot].store(0, std::memory_order_relaxed);
   return true;

@@ -34,6 +34,13 @@ class Graph {
   // Apply thread: a node without links that nobody can reach yet.
   [[nodiscard]] bool Reset(Slot slot);
 
+  // Before anyone reads: room for the upper layers of all of `slots` slots, so that threads
+  // may set the links of different slots at once.
+  [[nodiscard]] bool ReserveAllUpper(uint64_t slots);
+  void RestoreState(Slot slot, uint8_t bits) {
+    state_[slot].store(bits, std::memory_order_relaxed);
+  }
+
   int LevelOf(Slot slot) const;
   uint32_t degree_max(int level) const { return level == 0 ? 2 * m_ : m_; }
   uint32_t m() const { return m_; }
@@ -88,6 +95,8 @@ class Graph {
 
  private:
   static constexpr uint8_t kLocked = 128;
+
+  [[nodiscard]] bool ReserveUpper(Slot slot, int level);
 
   const uint32_t m_;
   const uint64_t seed_;
