@@ -85,9 +85,7 @@ void FillVectorConfig(const VectorConfig& config, v1::VectorConfig* out) {
   out->mutable_hnsw()->set_ef_search(config.hnsw.ef_search);
 }
 
-// Of Record and ScoredRecord, which have these fields in common.
-template <typename Message>
-void FillRecord(Record record, Message* out) {
+void FillRecord(Record record, v1::Record* out) {
   FillPointId(record.id, out->mutable_id());
   out->set_version(record.version);
   if (!record.payload.empty()) out->set_payload(std::move(record.payload));
@@ -246,21 +244,6 @@ void FillToken(const SessionToken& token, v1::SessionToken* out) {
 void FillRecords(std::vector<Record> records, RepeatedPtrField<v1::Record>* out) {
   out->Reserve(static_cast<int>(records.size()));
   for (Record& record : records) FillRecord(std::move(record), out->Add());
-}
-
-void FillSearchResponse(SearchReport report, v1::SearchResponse* out) {
-  out->mutable_results()->Reserve(static_cast<int>(report.results.size()));
-  for (std::vector<ScoredRecord>& hits : report.results) {
-    v1::SearchResponse::Result* result = out->add_results();
-    result->mutable_points()->Reserve(static_cast<int>(hits.size()));
-    for (ScoredRecord& hit : hits) {
-      v1::ScoredRecord* point = result->add_points();
-      FillRecord(std::move(hit.record), point);
-      point->set_score(hit.score);
-    }
-  }
-  for (ShardId shard : report.missing_shards) out->add_missing_shards(shard.value());
-  FillToken(report.token, out->mutable_token());
 }
 
 void FillCollection(const rpc::CollectionInfo& info, v1::Collection* out) {

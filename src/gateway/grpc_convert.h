@@ -33,7 +33,6 @@ StatusOr<CollectionConfig> ToCollectionConfig(const v1::CollectionConfig& config
 void FillPointId(const PointId& id, v1::PointId* out);
 void FillToken(const SessionToken& token, v1::SessionToken* out);
 void FillRecords(std::vector<Record> records, google::protobuf::RepeatedPtrField<v1::Record>* out);
-void FillSearchResponse(SearchReport report, v1::SearchResponse* out);
 void FillCollection(const rpc::CollectionInfo& info, v1::Collection* out);
 void FillStats(const ShardStats& stats, v1::Stats* out);
 void FillFailedShards(const CollectionReport& report, v1::GetCollectionResponse* out);

@@ -4,6 +4,7 @@
 
 #include "gateway/grpc_convert.h"
 #include "gateway/grpc_store_stream.h"
+#include "gateway/search_response.h"
 #include "rpc/service.h"
 #include "rpc/status.h"
 #include "vectron/v1/vectron.pb.h"
@@ -103,8 +104,7 @@ class GrpcService final : public rpc::Service {
                     ToSelect(call->request().select()), std::move(options),
                     [call](StatusOr<SearchReport> report) {
                       if (!report.ok()) return Refuse(call, report.status());
-                      FillSearchResponse(*std::move(report), call->response());
-                      call->Finish(grpc::Status::OK);
+                      call->FinishWith(EncodeSearchResponse(*report));
                     });
   }
 

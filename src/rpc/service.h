@@ -62,8 +62,10 @@ class UnaryCall final : public CallHandler {
     grpc::ByteBuffer bytes;
     const grpc::Status encoded = Encode(*response_, &bytes);
     if (!encoded.ok()) return call_->Finish(encoded);
-    call_->WriteAndFinish(bytes);
+    FinishWith(bytes);
   }
+  // Answers with the bytes of a Response, instead.
+  void FinishWith(const grpc::ByteBuffer& response) { call_->WriteAndFinish(response); }
 
   void OnStart(ServerCall* call) override {
     call_ = call;
