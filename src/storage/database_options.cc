@@ -38,6 +38,10 @@ rocksdb::DBOptions ToRocksOptions(const DatabaseOptions& options) {
   // Large sequential writes reach the disk little by little, not in one burst
   // that a log's fsync would wait behind.
   rocks.bytes_per_sync = 1 << 20;
+  // The system tells by itself who reads from end to end and who here and there. Told that all
+  // is random, it would bring each value that an iterator meets, in files that are not in
+  // memory, from the disk by a read of its own.
+  rocks.advise_random_on_open = false;
   rocks.max_background_jobs = 4;  // the pools of SharedResources are the real bound
   rocks.enable_pipelined_write = false;
   rocks.file_checksum_gen_factory = rocksdb::GetFileChecksumGenCrc32cFactory();
