@@ -16,6 +16,12 @@ enum class Metric : uint8_t {
   kDot = 3,     // score: inner product, larger is nearer
 };
 
+// Whether a score of `a` is better than one of `b`: the order of every answer. Equal
+// scores are ordered by the ids.
+constexpr bool IsBetterScore(Metric metric, float a, float b) {
+  return metric == Metric::kL2 ? a < b : a > b;
+}
+
 enum class Quantization : uint8_t {
   kNone = 1,  // the graph is walked on 32-bit floats
   kSq8 = 2,   // walked on 8-bit codes, the best reranked exactly

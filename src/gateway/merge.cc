@@ -114,9 +114,8 @@ std::vector<ScoredRecord> MergeTopK(const std::vector<std::vector<ScoredRecord>*
   for (auto* list : lists) {
     std::move(list->begin(), list->end(), std::back_inserter(merged));
   }
-  const bool smaller_is_better = metric == Metric::kL2;
-  const auto better = [&](const ScoredRecord& a, const ScoredRecord& b) {
-    if (a.score != b.score) return smaller_is_better ? a.score < b.score : a.score > b.score;
+  const auto better = [metric](const ScoredRecord& a, const ScoredRecord& b) {
+    if (a.score != b.score) return IsBetterScore(metric, a.score, b.score);
     return a.record.id < b.record.id;
   };
   const size_t kept = std::min<size_t>(k, merged.size());

@@ -14,11 +14,11 @@ namespace vectron::shard {
 namespace {
 
 bool PassesThreshold(Metric metric, float score, float threshold) {
-  return metric == Metric::kL2 ? score <= threshold : score >= threshold;
+  return !IsBetterScore(metric, threshold, score);
 }
 
 bool IsBetter(Metric metric, const ScoredRecord& a, const ScoredRecord& b) {
-  if (a.score != b.score) return metric == Metric::kL2 ? a.score < b.score : a.score > b.score;
+  if (a.score != b.score) return IsBetterScore(metric, a.score, b.score);
   return a.record.id < b.record.id;
 }
 
@@ -173,7 +173,7 @@ StatusOr<bool> Shard::FillRecords(const State& state, const SearchQuery& query, 
             score.has_value() && (!query.score_threshold.has_value() ||
                                   PassesThreshold(metric, *score, *query.score_threshold));
         const float before = std::exchange(result.score, score.value_or(0));
-        if (!passes || (metric == Metric::kL2 ? *score > before : *score < before)) {
+        if (!passes || IsBetterScore(metric, before, *score)) {
           complete = false;
         }
         if (!passes) continue;

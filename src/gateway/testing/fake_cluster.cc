@@ -159,7 +159,7 @@ class FakeCluster::Worker final : public rpc::WorkerApi {
                       Score(metric, query.vector, vector->values)});
     }
     std::stable_sort(hits.begin(), hits.end(), [&](const auto& a, const auto& b) {
-      return metric == Metric::kL2 ? a.score < b.score : a.score > b.score;
+      return IsBetterScore(metric, a.score, b.score);
     });
     hits.resize(std::min<size_t>(hits.size(), query.k));
     return hits;

@@ -171,8 +171,7 @@ StatusOr<std::vector<Hit>> Searcher::FindOrdered() {
 bool Searcher::Better(const Hit& a, const Hit& b) const {
   const float a_score = Score(a);
   const float b_score = Score(b);
-  if (a_score != b_score)
-    return core_.options.metric == Metric::kL2 ? a_score < b_score : a_score > b_score;
+  if (a_score != b_score) return IsBetterScore(core_.options.metric, a_score, b_score);
   if (a.label != b.label) return options_.label_less(a.label, b.label);
   return a.distance != b.distance ? a.distance < b.distance : a.slot < b.slot;
 }

@@ -222,21 +222,20 @@ StatusOr<std::vector<ScoredRecord>> FakeGateway::SearchOne(const Collection& col
   VECTRON_RETURN_IF_ERROR(ValidateSearch(collection.info.config, query, Limits{}));
   VECTRON_ASSIGN_OR_RETURN(const VectorConfig* config,
                            FindVectorConfig(collection.info.config, query.vector_name));
-  const bool nearer_is_less = config->metric == Metric::kL2;
   std::vector<ScoredRecord> hits;
   for (const auto& [id, point] : collection.points) {
     for (const NamedVector& vector : point.vectors) {
       if (vector.name != query.vector_name) continue;
       const float score = Score(config->metric, query.vector, vector.values);
       if (query.score_threshold.has_value() &&
-          (nearer_is_less ? score > *query.score_threshold : score < *query.score_threshold)) {
+          IsBetterScore(config->metric, *query.score_threshold, score)) {
         continue;
       }
       hits.push_back({MakeRecord(collection, point, select), score});
     }
   }
   std::stable_sort(hits.begin(), hits.end(), [&](const auto& a, const auto& b) {
-    return nearer_is_less ? a.score < b.score : a.score > b.score;
+    return IsBetterScore(config->metric, a.score, b.score);
   });
   if (hits.size() > query.k) hits.resize(query.k);
   return hits;
