@@ -383,7 +383,8 @@ void Driver::DropCollection(std::string name, Deadline deadline, Callback<bool> 
     if (result->id == 0) return (*answer)(false);
     const Deadline until = std::min(deadline, self->Now() + self->options_.drop_wait_max);
     std::vector<NodeId> nodes;
-    for (const auto& [node, worker] : self->machine_->Current()->workers) nodes.push_back(node);
+    const CatalogPtr catalog = self->machine_->Current();
+    for (const auto& [node, worker] : catalog->workers) nodes.push_back(node);
     {
       MutexLock lock(self->mutex_);
       self->pending_.AddDrop(std::move(nodes), result->map_version, until,
