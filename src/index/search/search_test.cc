@@ -171,7 +171,8 @@ TEST_F(Search, ACursorSeesWhatIsDeletedAndHoldsNothing) {
   options.filter = [](Slot slot) { return slot % 2 == 0; };
   SearchCursor cursor(*index_, queries_[0], options);
   std::set<Slot> given;
-  for (const Hit& hit : *cursor.Next(50)) given.insert(hit.slot);
+  const auto first = cursor.Next(50);
+  for (const Hit& hit : *first) given.insert(hit.slot);
   EXPECT_EQ(given.size(), 50u);
   for (Slot slot = 0; slot < kCount; ++slot) {
     if (!given.contains(slot)) index_->Delete(slot);
