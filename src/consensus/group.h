@@ -39,6 +39,9 @@ struct Round {
   // For the log; when it is durable, the groups hear of it.
   LogBatch batch;
   std::vector<Persist> persists;
+  // Called once the batch has its place among the log's writes: those whose groups were
+  // removed may erase them from the log then, which must come after it.
+  std::vector<std::function<void()>> removed;
 };
 
 // What a group works with; shared by all groups of a host, which owns it.

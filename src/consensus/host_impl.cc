@@ -240,7 +240,8 @@ Status HostImpl::DestroyGroup(GroupId group) {
   if (!stopped.ok() && ReasonOf(stopped) != Reason::kShardNotFound) return stopped;
   MutexLock lifecycle(lifecycle_);
   if (stopped_) return Stopping();
-  if (!log_->GetState(group).has_value()) return stopped;
+  // Of one that ran, the first write may still be on its way.
+  if (!stopped.ok() && !log_->GetState(group).has_value()) return stopped;
   LogBatch batch;
   batch.Destroy(group);
   batch.RequireSync();

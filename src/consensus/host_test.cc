@@ -254,6 +254,54 @@ TEST_F(HostTest, DestroyedGroupStartsEmpty) {
   EXPECT_EQ(machine_->command_count(), 1u);
 }
 
+// What a group still had to write when it was removed must not come after its removal:
+// the log would hold a group without a beginning, and refuse to be opened.
+TEST_F(HostTest, NothingOfADestroyedGroupComesAfterItsEnd) {
+  constexpr uint64_t kBusyCount = 40;
+  constexpr uint64_t kDestroyedCount = 100;
+  Open();
+  const auto start = [&](uint64_t id) {
+    GroupOptions options;
+    options.group = GroupId(id);
+    options.self = kSelf;
+    options.initial_members = {{kSelf, kNode, false}};
+    auto machine = std::make_shared<TestMachine>(dir_.Join("machine" + std::to_string(id)));
+    ASSERT_TRUE(host_->StartGroup(options, std::move(machine)).ok());
+  };
+  // Makes the rounds in which groups are removed long ones.
+  std::atomic<bool> stop{false};
+  for (uint64_t id = 1; id <= kBusyCount; ++id) start(id);
+  std::thread load([&] {
+    while (!stop) {
+      std::vector<std::future<void>> answers;
+      for (uint64_t id = 1; id <= kBusyCount; ++id) {
+        auto answered = std::make_shared<std::promise<void>>();
+        answers.push_back(answered->get_future());
+        host_->Propose(GroupId(id), {{}, "load"}, kNoDeadline,
+                       [answered](const StatusOr<Applied>&) { answered->set_value(); });
+      }
+      for (auto& answer : answers) answer.wait();
+    }
+  });
+  for (uint64_t id = kBusyCount + 1; id <= kBusyCount + kDestroyedCount; ++id) {
+    start(id);
+    std::promise<StatusOr<Applied>> applied;
+    host_->Propose(GroupId(id), {{}, "a"}, kNoDeadline,
+                   [&](StatusOr<Applied> result) { applied.set_value(std::move(result)); });
+    EXPECT_TRUE(applied.get_future().get().ok());
+    EXPECT_TRUE(host_->DestroyGroup(GroupId(id)).ok());
+  }
+  stop = true;
+  load.join();
+  host_->Stop();
+  host_.reset();
+  Open();
+  ASSERT_NE(host_, nullptr);
+  for (uint64_t id = kBusyCount + 1; id <= kBusyCount + kDestroyedCount; ++id) {
+    EXPECT_FALSE(host_->HasLog(GroupId(id))) << id;
+  }
+}
+
 TEST_F(HostTest, StatusTellsWhoLeads) {
   OpenAndStart();
   ASSERT_TRUE(Propose("a").ok());

@@ -137,7 +137,7 @@ void StepWorker::Deliver(Inbox inbox, Round* round) {
     item.action(*group, *round);
     touched_.insert(item.replica->group());
   }
-  for (const Removal& removal : inbox.removed) {
+  for (Removal& removal : inbox.removed) {
     if (Group* const group = Find(removal.replica)) {
       const GroupId id = removal.replica->group();
       group->Flush(round);
@@ -146,7 +146,7 @@ void StepWorker::Deliver(Inbox inbox, Round* round) {
       awake_.erase(id);
       touched_.erase(id);
     }
-    removal.done();
+    round->removed.push_back(std::move(removal.done));
   }
 }
 
@@ -187,9 +187,15 @@ void StepWorker::SendOut(Round round) {
   for (auto& [node, messages] : round.messages) {
     if (services_.transport != nullptr) services_.transport->Send(node, std::move(messages));
   }
-  if (round.batch.empty() && round.persists.empty()) return;
+  if (!round.batch.empty() || !round.persists.empty()) {
+    Write(std::move(round.batch), std::move(round.persists));
+  }
+  for (const auto& done : round.removed) done();
+}
+
+void StepWorker::Write(LogBatch batch, std::vector<Round::Persist> persists) {
   log_writer_->Submit(
-      std::move(round.batch), [this, persists = std::move(round.persists)](const Status& status) {
+      std::move(batch), [this, persists = std::move(persists)](const Status& status) {
         for (const Round::Persist& persist : persists) {
           Post(persist.replica, [number = persist.number, status](Group& group, Round& next) {
             if (status.ok()) {

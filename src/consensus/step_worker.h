@@ -34,7 +34,7 @@ class StepWorker {
   const GroupServices& services() const { return services_; }
 
   void Add(std::unique_ptr<Group> group);
-  // `done` is called when the group is gone.
+  // `done` is called when the group is gone, and what it wrote is among the log's writes.
   void Remove(std::shared_ptr<Replica> replica, std::function<void()> done);
   // Runs `action` in the next round, unless the replica is gone by then.
   void Post(std::shared_ptr<Replica> replica, Action action);
@@ -82,6 +82,7 @@ class StepWorker {
   void TickIfDue(Round* round);
   void ProcessTouched(Round* round);
   void SendOut(Round round);
+  void Write(LogBatch batch, std::vector<Round::Persist> persists);
   Group* Find(const std::shared_ptr<Replica>& replica);
 
   const GroupServices services_;
