@@ -232,6 +232,7 @@ Status HostImpl::StopGroup(GroupId group) {
   } else {
     replica->AwaitIdle();
   }
+  if (replica->IsIdle()) replica->Release();
   return OkStatus();
 }
 

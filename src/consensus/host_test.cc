@@ -368,6 +368,32 @@ TEST_F(HostTest, StopAnswersEveryone) {
   EXPECT_EQ(ReasonOf(Propose("late").status()), Reason::kShuttingDown);
 }
 
+// A request that passes the check while the host stops must not wait for the host's end.
+TEST_F(HostTest, RequestsThatRaceWithStopAreAnswered) {
+  for (int round = 0; round < 20; ++round) {
+    OpenAndStart();
+    std::atomic<int> asked{0};
+    std::atomic<int> answered{0};
+    std::atomic<bool> stop{false};
+    std::vector<std::thread> clients;
+    for (int t = 0; t < 3; ++t) {
+      clients.emplace_back([&] {
+        while (!stop) {
+          asked += 2;
+          host_->Propose(kGroup, {{}, "a"}, kNoDeadline, [&](const auto&) { ++answered; });
+          host_->ReadIndex(kGroup, kNoDeadline, [&](const auto&) { ++answered; });
+        }
+      });
+    }
+    while (asked < 100) {
+    }
+    host_->Stop();
+    stop = true;
+    for (std::thread& client : clients) client.join();
+    ASSERT_EQ(asked.load(), answered.load()) << "round " << round;
+  }
+}
+
 TEST_F(HostTest, LogIsTruncatedBehindTheDurableState) {
   options_.log_bytes_flush = 4 << 20;
   options_.log_segment_bytes = 1 << 20;

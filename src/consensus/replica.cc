@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "common/check.h"
+
 namespace vectron::consensus {
 
 void Replica::SetApplied(LogIndex index) {
@@ -181,6 +183,13 @@ void Replica::AwaitIdle() {
 bool Replica::IsIdle() const {
   MutexLock lock(mutex_);
   return !applying_ && visitors_ == 0;
+}
+
+void Replica::Release() {
+  std::shared_ptr<StateMachine> machine;
+  MutexLock lock(mutex_);
+  VECTRON_CHECK(closed_ && !applying_ && visitors_ == 0);
+  machine.swap(machine_);
 }
 
 }  // namespace vectron::consensus

@@ -93,15 +93,17 @@ class Replica {
   void Leave();
 
   // Nothing is applied any more; answers who waits. AwaitIdle: until the state
-  // machine is no longer called.
+  // machine is no longer called. Release, when it is idle: lets go of the state machine,
+  // for events that come too late may hold the replica itself a moment longer.
   void Close(const Status& why);
   void AwaitIdle();
   bool IsIdle() const;
+  void Release();
 
  private:
   const GroupId group_;
   const ReplicaId self_;
-  const std::shared_ptr<StateMachine> machine_;
+  std::shared_ptr<StateMachine> machine_;
   std::atomic<uint64_t> applied_{0};
   std::atomic<uint64_t> readable_from_{UINT64_MAX};
   std::atomic<size_t> queued_bytes_{0};

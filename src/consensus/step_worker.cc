@@ -45,6 +45,8 @@ void StepWorker::Remove(std::shared_ptr<Replica> replica, std::function<void()> 
 
 void StepWorker::Post(std::shared_ptr<Replica> replica, Action action) {
   MutexLock lock(mutex_);
+  // Of an action that came too late, whoever waits is answered by its end.
+  if (closed_) return;
   inbox_.items.push_back({std::move(replica), NodeId(), 0, std::move(action)});
   if (inbox_.items.size() == 1) wake_.NotifyOne();
 }
@@ -52,6 +54,7 @@ void StepWorker::Post(std::shared_ptr<Replica> replica, Action action) {
 void StepWorker::PostMessage(std::shared_ptr<Replica> replica, NodeId from, size_t bytes,
                              Action action) {
   MutexLock lock(mutex_);
+  if (closed_) return;
   if (inbox_.message_bytes > 0 && inbox_.message_bytes + bytes > kInboxBytes) return;
   inbox_.message_bytes += bytes;
   inbox_.items.push_back({std::move(replica), from, bytes, std::move(action)});
@@ -211,7 +214,13 @@ void StepWorker::Write(LogBatch batch, std::vector<Round::Persist> persists) {
 void StepWorker::CloseAll(const Status& why) {
   Round round;
   round.now = services_.clock->Now();
-  Deliver(TakeInbox(), &round);
+  Inbox inbox;
+  {
+    MutexLock lock(mutex_);
+    closed_ = true;
+    inbox = std::exchange(inbox_, {});
+  }
+  Deliver(std::move(inbox), &round);
   for (const auto& [id, group] : groups_) {
     group->Flush(&round);
     group->Close(why);

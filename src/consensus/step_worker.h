@@ -36,7 +36,8 @@ class StepWorker {
   void Add(std::unique_ptr<Group> group);
   // `done` is called when the group is gone, and what it wrote is among the log's writes.
   void Remove(std::shared_ptr<Replica> replica, std::function<void()> done);
-  // Runs `action` in the next round, unless the replica is gone by then.
+  // Runs `action` in the next round, unless the replica is gone by then; destroys it at
+  // once after CloseAll.
   void Post(std::shared_ptr<Replica> replica, Action action);
   // The same for what came from a peer; dropped when too much of it waits.
   void PostMessage(std::shared_ptr<Replica> replica, NodeId from, size_t bytes, Action action);
@@ -49,7 +50,7 @@ class StepWorker {
   void WaitForWork();
   // Makes WaitForWork return.
   void Wake();
-  // The last round: answers everyone, writes what was put off.
+  // The last round: answers everyone, writes what was put off. Nothing is taken from now on.
   void CloseAll(const Status& why);
 
   size_t group_count() const;
@@ -101,6 +102,7 @@ class StepWorker {
   CondVar wake_;
   Inbox inbox_ ABSL_GUARDED_BY(mutex_);
   bool woken_ ABSL_GUARDED_BY(mutex_) = false;
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   TimePoint wait_until_ ABSL_GUARDED_BY(mutex_);
   size_t group_count_ ABSL_GUARDED_BY(mutex_) = 0;
 };
