@@ -6,7 +6,6 @@
 #include <grpc/support/log.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
 #include <spdlog/sinks/ostream_sink.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
@@ -21,30 +20,16 @@
 #include "rpc/channel.h"
 #include "rpc/grpc_server.h"
 #include "rpc/status.h"
+#include "rpc/testing/raw_connection.h"
 
 namespace vectron::rpc {
 namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-using testing::HasSubstr;
-
-uint16_t PortOf(const std::string& address) {
-  return static_cast<uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
-}
-
-// A connection to 127.0.0.1, or none.
-OwnedFd Connect(uint16_t port) {
-  OwnedFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in to{};
-  to.sin_family = AF_INET;
-  to.sin_port = htons(port);
-  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (connect(fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof(to)) != 0) return {};
-  const timeval timeout{.tv_sec = 10, .tv_usec = 0};
-  setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
-  return fd;
-}
+using ::testing::HasSubstr;
+using vectron::testing::Connect;
+using vectron::testing::PortOf;
 
 // All that the server sends until it closes.
 std::string ReadAll(int fd) {

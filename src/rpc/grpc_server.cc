@@ -2,6 +2,7 @@
 
 #include <absl/synchronization/mutex.h>
 #include <fmt/format.h>
+#include <grpc/grpc.h>
 #include <grpc/support/log.h>
 #include <grpcpp/resource_quota.h>
 
@@ -11,12 +12,16 @@
 #include <utility>
 
 #include "common/logging.h"
+#include "common/mutex.h"
 #include "common/thread.h"
 #include "rpc/connection_acceptor.h"
 #include "rpc/server_loop.h"
 
 namespace vectron::rpc {
 namespace {
+
+// How long a peer without calls has to close its connection when the server stops.
+constexpr std::chrono::seconds kHangUpPatience{1};
 
 int ToInt(size_t value) {
   return static_cast<int>(std::min<size_t>(value, std::numeric_limits<int>::max()));
@@ -141,9 +146,29 @@ void GrpcServer::Shutdown(std::chrono::milliseconds grace) {
   if (server_ == nullptr) return;
   acceptor_->Stop();
   health_.Shutdown();
+  // gRPC waits for connections as it does for calls: those that have none under way, and
+  // do not hang up when they are told to, would take the whole of the grace.
+  Mutex mutex;
+  CondVar changed;
+  bool closed = false;
+  Thread cutter("grpc-stop", ThreadPriority::kNormal, [&] {
+    if (!live_.WaitNone(grace)) return;
+    const TimePoint until = SystemClock().Now() + kHangUpPatience;
+    MutexLock lock(mutex);
+    while (!closed && SystemClock().Now() < until) {
+      changed.WaitFor(mutex, until - SystemClock().Now());
+    }
+    if (!closed) grpc_server_cancel_all_calls(server_->c_server());
+  });
   server_->Shutdown(
       gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
                    gpr_time_from_millis(static_cast<int64_t>(grace.count()), GPR_TIMESPAN)));
+  {
+    MutexLock lock(mutex);
+    closed = true;
+    changed.NotifyAll();
+  }
+  cutter.Join();
   server_->Wait();
   for (const auto& loop : loops_) loop->Stop();
   large_.Stop();

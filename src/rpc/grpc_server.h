@@ -69,7 +69,8 @@ class GrpcServer {
   const std::string& address() const;
 
   // Reports NOT_SERVING, takes no new requests, lets those under way finish for
-  // `grace`, then cancels them. Returns when all are answered. Idempotent.
+  // `grace`, then cancels them. Returns when all are answered and the connections closed;
+  // one without a request is given a second to do so itself. Idempotent.
   void Shutdown(std::chrono::milliseconds grace);
 
  private:

@@ -5,6 +5,7 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/impl/codegen/proto_utils.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
 #include <chrono>
 #include <string>
@@ -15,6 +16,7 @@
 #include "grpc/health/v1/health.pb.h"
 #include "grpc/reflection/v1/reflection.pb.h"
 #include "rpc/channel.h"
+#include "rpc/testing/raw_connection.h"
 
 namespace vectron::rpc {
 namespace {
@@ -26,6 +28,8 @@ using health::HealthCheckResponse;
 using std::chrono::milliseconds;
 using ::testing::Contains;
 using ::testing::HasSubstr;
+using vectron::testing::Connect;
+using vectron::testing::PortOf;
 
 // Answers with the request's service name, once Release was called if it is "held".
 class EchoService final : public Service {
@@ -174,6 +178,20 @@ TEST_F(ServedCallsTest, AStopWaitsForCallsUnderWay) {
   stop.Join();
   EXPECT_EQ(answer, "held");
   EXPECT_FALSE(Echo("too late", &answer).ok());
+}
+
+// One that has no call under way, and does not close its connection when it is told to.
+TEST_F(ServedCallsTest, AStopDoesNotWaitForPeersThatDoNotHangUp) {
+  const OwnedFd mute = Connect(PortOf(server_->address()));
+  // The preface and empty SETTINGS (RFC 9113, 3.4): a connection, and no more.
+  constexpr std::string_view kHello("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", 33);
+  ASSERT_EQ(send(mute.get(), kHello.data(), kHello.size(), 0),
+            static_cast<ssize_t>(kHello.size()));
+  char settings = 0;
+  ASSERT_EQ(recv(mute.get(), &settings, 1, 0), 1);
+  const TimePoint begin = SystemClock().Now();
+  server_->Shutdown(milliseconds(60'000));
+  EXPECT_LT(SystemClock().Now() - begin, milliseconds(30'000));
 }
 
 TEST_F(ServedCallsTest, ChecksAndWatchesHealth) {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "common/clock.h"
 #include "common/mutex.h"
 
 namespace vectron::rpc {
@@ -27,6 +28,17 @@ class LiveCalls {
   void WaitNone() {
     MutexLock lock(mutex_);
     while (count_ > 0) none_.Wait(mutex_);
+  }
+  // False if some are left after `patience`.
+  bool WaitNone(Duration patience) {
+    const TimePoint until = SystemClock().Now() + patience;
+    MutexLock lock(mutex_);
+    while (count_ > 0) {
+      const Duration left = until - SystemClock().Now();
+      if (left <= Duration::zero()) return false;
+      none_.WaitFor(mutex_, left);
+    }
+    return true;
   }
 
  private:
