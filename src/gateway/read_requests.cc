@@ -179,7 +179,6 @@ void SearchKind::Begin(Core&, const CollectionView& collection) {
 
 void SearchKind::Send(rpc::WorkerApi& worker, const Part<SearchKind>& part, Deadline deadline,
                       Callback<rpc::SearchResponse> done) const {
-  // A copy goes, because it may have to go again, or to other shards.
   worker.Search({part.Route(), ReadFor(part.shard->id, options, deadline), queries_,
                  fetch_winners_ ? Select{} : select_},
                 std::move(done));

@@ -48,7 +48,7 @@ class SearchKind : public RequestBase {
   void Merge(const std::vector<Part<SearchKind>*>& parts, SearchReport* report) const;
   void FetchWinners(Core& core, SearchReport report);
 
-  std::vector<SearchQuery> queries_;
+  rpc::SharedQueries queries_;
   Select select_;
   Reply<SearchReport> reply_;
   bool fetch_winners_ = false;

@@ -2,6 +2,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "common/callback.h"
@@ -36,10 +38,28 @@ struct WriteRequest {
   Deadline deadline = kNoDeadline;
 };
 
+// The queries of a search: of all the requests that bring it to its shards, which may be many
+// and the vectors long. A value; copies share what does not change.
+class SharedQueries {
+ public:
+  SharedQueries() : SharedQueries(std::vector<SearchQuery>()) {}
+  SharedQueries(std::vector<SearchQuery> queries)  // NOLINT(google-explicit-constructor)
+      : queries_(std::make_shared<const std::vector<SearchQuery>>(std::move(queries))) {}
+
+  size_t size() const { return queries_->size(); }
+  bool empty() const { return queries_->empty(); }
+  const SearchQuery& operator[](size_t i) const { return (*queries_)[i]; }
+  auto begin() const { return queries_->begin(); }
+  auto end() const { return queries_->end(); }
+
+ private:
+  std::shared_ptr<const std::vector<SearchQuery>> queries_;
+};
+
 struct SearchRequest {
   ShardRoute route;
   ReadOptions read;
-  std::vector<SearchQuery> queries;
+  SharedQueries queries;
   Select select;
 };
 

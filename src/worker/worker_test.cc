@@ -13,7 +13,6 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using testing::Collection;
-using testing::kDimension;
 using testing::kNode;
 using testing::MakePoint;
 
@@ -64,11 +63,12 @@ TEST_F(WorkerTest, ReadsSeeWhatTheirConsistencyPromises) {
       ASSERT_TRUE(written.ok());
       for (const Consistency consistency :
            {Consistency::kLinearizable, Consistency::kSession, Consistency::kEventual}) {
-        rpc::SearchRequest request{RouteTo(16), {consistency, written->index, kNoDeadline}, {}, {}};
-        request.queries.resize(2);
-        for (SearchQuery& query : request.queries)
-          query.vector = MakePoint(id, 100.f + static_cast<float>(id)).vectors[0].values;
-        const auto found = Search(request);
+        SearchQuery query;
+        query.vector = MakePoint(id, 100.f + static_cast<float>(id)).vectors[0].values;
+        const auto found = Search({RouteTo(16),
+                                   {consistency, written->index, kNoDeadline},
+                                   std::vector<SearchQuery>(2, query),
+                                   {}});
         ASSERT_TRUE(found.ok()) << found.status();
         ASSERT_EQ(found->results.size(), 2u);
         for (const auto& hits : found->results) {
@@ -95,8 +95,9 @@ TEST_F(WorkerTest, RoutesAreChecked) {
   write.route = RouteTo(99);
   EXPECT_EQ(ReasonOf(Write(write).status()), Reason::kShardNotFound);
   EXPECT_EQ(ReasonOf(Search(99, {0, 0, 0, 0}).status()), Reason::kShardNotFound);
-  rpc::SearchRequest search{RouteTo(16), {}, std::vector<SearchQuery>(1), {}};
-  search.queries[0].vector = {0, 0, 0, 0};
+  SearchQuery query;
+  query.vector = {0, 0, 0, 0};
+  rpc::SearchRequest search{RouteTo(16), {}, std::vector<SearchQuery>{query}, {}};
   search.route.epoch = Epoch{2, 1};
   EXPECT_EQ(ReasonOf(Search(search).status()), Reason::kStaleEpoch);
 
@@ -150,14 +151,16 @@ TEST_F(WorkerTest, BadRequestsChangeNothing) {
   EXPECT_EQ(Search(16, {1, 2, 3, 4}, 0).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(Search(16, {1, 2, 3, 4}, 1 << 30).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(ReasonOf(Search({RouteTo(16), {}, {}, {}}).status()), Reason::kInvalidArgument);
-  rpc::SearchRequest many{RouteTo(16), {}, {}, {}};
-  many.queries.resize(Limits().batch_queries_max + 1);
+  rpc::SearchRequest many{
+      RouteTo(16), {}, std::vector<SearchQuery>(Limits().batch_queries_max + 1), {}};
   EXPECT_EQ(ReasonOf(Search(many).status()), Reason::kLimitExceeded);
-  many.queries.resize(2);
-  many.queries[0].vector = {1, 2, 3, 4};
-  many.queries[1].vector = {1, 2};
+  std::vector<SearchQuery> queries(2);
+  queries[0].vector = {1, 2, 3, 4};
+  queries[1].vector = {1, 2};
+  many.queries = queries;
   EXPECT_NE(Search(many).status().message().find("query 1"), absl::string_view::npos);
-  many.queries.pop_back();
+  queries.pop_back();
+  many.queries = queries;
   many.select.vectors = true;
   many.select.vector_names = {"nothing"};
   EXPECT_EQ(ReasonOf(Search(many).status()), Reason::kInvalidArgument);
@@ -487,11 +490,10 @@ TEST_F(WorkerTest, SearchesBeyondTheQueueAreRefused) {
   for (uint64_t id = 0; id < 10'000; ++id) points.push_back(MakePoint(id));
   ASSERT_TRUE(Upsert(16, points).ok());
   // One search that takes long, and others that arrive meanwhile.
-  rpc::SearchRequest longest{RouteTo(16), {}, std::vector<SearchQuery>(1000), {}};
-  for (SearchQuery& query : longest.queries) {
-    query.vector = {0, 1, 0, 1};
-    query.exact = true;
-  }
+  SearchQuery query;
+  query.vector = {0, 1, 0, 1};
+  query.exact = true;
+  const rpc::SearchRequest longest{RouteTo(16), {}, std::vector<SearchQuery>(1000, query), {}};
   std::promise<StatusOr<rpc::SearchResponse>> promise;
   auto running = promise.get_future();
   worker_->Search(longest, [&](StatusOr<rpc::SearchResponse> response) {
@@ -504,7 +506,7 @@ TEST_F(WorkerTest, SearchesBeyondTheQueueAreRefused) {
   int sent = 0;
   while (running.wait_for(milliseconds(0)) != std::future_status::ready) {
     ++sent;
-    rpc::SearchRequest one{RouteTo(16), {}, {longest.queries[0]}, {}};
+    rpc::SearchRequest one{RouteTo(16), {}, std::vector<SearchQuery>{query}, {}};
     worker_->Search(one, [&](const StatusOr<rpc::SearchResponse>& response) {
       MutexLock lock(mutex);
       ++answered;
@@ -530,11 +532,10 @@ TEST_F(WorkerTest, SearchesWhoseCallerHasGoneEnd) {
   // The first would take long; the second waits behind it.
   std::atomic<bool> first_gone = false;
   std::atomic<bool> second_gone = false;
-  rpc::SearchRequest request{RouteTo(16), {}, std::vector<SearchQuery>(1000), {}};
-  for (SearchQuery& query : request.queries) {
-    query.vector = {0, 1, 0, 1};
-    query.exact = true;
-  }
+  SearchQuery query;
+  query.vector = {0, 1, 0, 1};
+  query.exact = true;
+  rpc::SearchRequest request{RouteTo(16), {}, std::vector<SearchQuery>(1000, query), {}};
   std::atomic<int> cancelled_count = 0;
   std::atomic<int> answered_count = 0;
   const auto count = [&](const StatusOr<rpc::SearchResponse>& response) {

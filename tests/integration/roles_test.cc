@@ -140,9 +140,11 @@ class RolesTest : public ::testing::Test {
   StatusOr<PointId> Nearest(const rpc::CollectionInfo& info, uint64_t id) {
     std::optional<ScoredRecord> best;
     for (const rpc::ShardInfo& shard : info.shards) {
-      rpc::SearchRequest request{{shard.id, shard.epoch}, {}, std::vector<SearchQuery>(1), {}};
-      request.queries[0].vector = VectorOf(id);
-      request.queries[0].k = 1;
+      SearchQuery query;
+      query.vector = VectorOf(id);
+      query.k = 1;
+      rpc::SearchRequest request{
+          {shard.id, shard.epoch}, {}, std::vector<SearchQuery>{std::move(query)}, {}};
       request.read.deadline = In(seconds(20));
       auto response = SyncCall<rpc::SearchResponse>(
           [&](auto done) { worker_->Search(std::move(request), std::move(done)); });

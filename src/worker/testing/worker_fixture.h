@@ -109,7 +109,7 @@ class WorkerFixture : public ::testing::Test {
     SearchQuery query;
     query.vector = std::move(vector);
     query.k = k;
-    return Search({RouteTo(shard), {}, {query}, {}});
+    return Search({RouteTo(shard), {}, std::vector<SearchQuery>{query}, {}});
   }
   StatusOr<uint64_t> Count(uint64_t shard, rpc::ReadOptions read = {}) {
     auto response = SyncCall<rpc::CountResponse>([&](auto done) {
