@@ -49,7 +49,13 @@ class UnaryCall final : public CallHandler {
       : serve_(*serve), arena_(OptionsWith(first_block_, sizeof(first_block_))) {}
 
   const Request& request() const { return *request_; }
-  Response* response() { return response_; }
+  // Made when it is first asked for.
+  Response* response() {
+    if (response_ == nullptr) {
+      response_ = google::protobuf::Arena::CreateMessage<Response>(&arena_);
+    }
+    return response_;
+  }
   // No other call waits for this thread (see CallHandler).
   bool alone() const { return alone_; }
   Deadline DeadlineBy(const Clock& clock) const { return DeadlineOf(call_->context(), clock); }
@@ -60,7 +66,7 @@ class UnaryCall final : public CallHandler {
   void Finish(const grpc::Status& status) {
     if (!status.ok()) return call_->Finish(status);
     grpc::ByteBuffer bytes;
-    const grpc::Status encoded = Encode(*response_, &bytes);
+    const grpc::Status encoded = Encode(*response(), &bytes);
     if (!encoded.ok()) return call_->Finish(encoded);
     FinishWith(bytes);
   }
@@ -78,7 +84,6 @@ class UnaryCall final : public CallHandler {
       return call_->Finish(ToGrpcStatus(InvalidArgument("the call came without a request")));
     }
     request_ = google::protobuf::Arena::CreateMessage<Request>(&arena_);
-    response_ = google::protobuf::Arena::CreateMessage<Response>(&arena_);
     const grpc::Status decoded = Decode(&bytes_, request_);
     bytes_.Clear();
     if (!decoded.ok()) {
