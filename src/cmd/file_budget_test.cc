@@ -24,6 +24,11 @@ TEST(FileBudgetTest, AnOrdinaryLimitIsEnoughForThousandsOfShardsAndAllConnection
   EXPECT_GE(budget.store_open_files_max, 100);
 }
 
+TEST(FileBudgetTest, ASmallLimitIsEnoughForDozensOfShards) {
+  EXPECT_GE(FileBudget::Of(1024, 4096).shard_count_max, 35u);
+  EXPECT_GE(FileBudget::Of(20'000, 4096).shard_count_max, 700u);
+}
+
 TEST(FileBudgetTest, AskedForFewConnectionsTakesFew) {
   EXPECT_EQ(FileBudget::Of(4096, 10).connections_max, 10u);
   EXPECT_GT(FileBudget::Of(4096, 10).shard_count_max, FileBudget::Of(4096, 4096).shard_count_max);
