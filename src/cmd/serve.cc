@@ -127,6 +127,8 @@ StatusOr<bool> WaitReady(Node* node, StopSignals* signals) {
     if (status.ok()) return true;
     const Reason reason = ReasonOf(status);
     if (reason == Reason::kCorruption || reason == Reason::kIncompatibleFormat) return status;
+    // Placement refuses this worker for ever: parts of two data directories in one.
+    if (reason == Reason::kInvalidArgument) return Corruption(std::string(status.message()));
     if (SystemClock().Now() >= next_say) {
       VECTRON_LOG_INFO("still starting: {}", std::string(status.message()));
       next_say += kSayEvery;

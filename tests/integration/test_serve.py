@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -141,6 +142,27 @@ def test_newer_format_is_refused(server, make_server):
     server.spawn()
     assert server.wait_exit(30) == 4
     assert "format 999" in server.log() and "newer" in server.log()
+
+
+def test_shards_of_another_database_are_refused_and_left_alone(server, make_server, tmp_path):
+    other = make_server(name="other", data_dir=tmp_path / "other")
+    other.start()
+    for each in (server, other):
+        assert each.http("PUT", "/collections/c", {"vectors": {"size": 2, "distance": "Dot"}})[0] == 200
+        assert each.stop() == 0
+    shards = server.data_dir / "shards"
+    aside = tmp_path / "aside"
+    shutil.move(shards, aside)
+    shutil.copytree(other.data_dir / "shards", shards)
+    files = sorted(path.name for path in shards.rglob("*"))
+    server.spawn()
+    assert server.wait_exit(30) == 4
+    assert "belongs to cluster" in server.log()
+    assert sorted(path.name for path in shards.rglob("*")) == files
+    shutil.rmtree(shards)
+    shutil.move(aside, shards)
+    server.start()
+    assert server.http("GET", "/collections/c")[0] == 200
 
 
 def test_a_directory_of_something_else_is_left_alone(make_server, tmp_path):
