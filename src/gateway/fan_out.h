@@ -55,6 +55,9 @@ using ShardPointers = std::vector<const rpc::ShardInfo*>;
 // that were split meanwhile, and finishes when every part has its outcome. Lives,
 // as a shared_ptr that its callbacks hold, until then.
 //
+// A read whose collection was replaced by one of the same name meanwhile begins again:
+// Validate, Begin and TakeWhole are then called once more.
+//
 // A part is touched by one thread at a time: whoever delivers the answer to its
 // current attempt. `Kind` is the kind of request, derived from RequestBase:
 //
@@ -245,6 +248,7 @@ class FanOut : public std::enable_shared_from_this<FanOut<Kind>> {
       return Conclude(part);
     }
     if (collection->id != part->collection->id) {
+      successor_found_.store(true, std::memory_order_relaxed);
       part->outcome = MakeError(
           Reason::kUnavailable,
           fmt::format("collection '{}' was dropped and created again meanwhile; send the request "
@@ -288,6 +292,12 @@ class FanOut : public std::enable_shared_from_this<FanOut<Kind>> {
 
   void Finished() {
     if (pending_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    // A read of a collection that has a successor by now is one of the successor; what a
+    // write was meant for is gone. Ends at the deadline at the latest.
+    if (!Kind::kIsWrite && successor_found_.exchange(false, std::memory_order_relaxed)) {
+      replaced_parts_.push_back(std::exchange(parts_, {}));
+      return Run();
+    }
     std::vector<PartType*> leaves;
     leaves.reserve(parts_.size());
     CollectLeaves(&parts_, &leaves);
@@ -307,8 +317,11 @@ class FanOut : public std::enable_shared_from_this<FanOut<Kind>> {
   Core& core_;
   Kind kind_;
   Deadline part_deadline_ = kNoDeadline;
-  std::vector<PartType> parts_;  // not resized once the first was sent
+  std::vector<PartType> parts_;  // not resized while any of them is on its way
+  // Of earlier beginnings: whoever sent the last of them may not have returned yet.
+  std::vector<std::vector<PartType>> replaced_parts_;
   std::atomic<size_t> pending_{0};
+  std::atomic<bool> successor_found_{false};  // by one of the parts
 };
 
 template <typename Kind>

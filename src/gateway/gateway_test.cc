@@ -16,6 +16,7 @@ namespace vectron::gateway {
 namespace {
 
 using std::chrono::milliseconds;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
@@ -515,6 +516,43 @@ TEST_F(GatewayTest, ADroppedCollectionIsGoneAndItsSuccessorIsFound) {
   other.vectors[0].dimension = 3;
   ASSERT_TRUE(Await<rpc::CollectionInfo>(create).ok());
   EXPECT_TRUE(Write(UpsertPoints{{MakePoint(1, {1, 2, 3})}})->status.ok());
+  cluster_.ReleaseWatchers();
+}
+
+TEST_F(GatewayTest, AReadOfACollectionThatWasReplacedIsOneOfItsSuccessor) {
+  Create(Config(3));
+  ASSERT_TRUE(Write(Line(0, 100))->status.ok());
+  cluster_.HoldWatchers();
+  for (int round = 1; round <= 4; ++round) {
+    ASSERT_TRUE(*Await<bool>(
+        [&](auto done) { cluster_.DropCollection(kName, kNoDeadline, std::move(done)); }));
+    ASSERT_TRUE(Await<rpc::CollectionInfo>([&](auto done) {
+                  cluster_.CreateCollection(Config(2), kNoDeadline, std::move(done));
+                }).ok());
+    // Each with the map of the one before.
+    switch (round) {
+      case 1: {
+        const auto found = Search({{.vector = {0, 1}}});
+        ASSERT_TRUE(found.ok()) << found.status();
+        EXPECT_THAT(found->results, ElementsAre(IsEmpty()));
+        break;
+      }
+      case 2: {
+        const auto records = Get(Ids(0, 10));
+        ASSERT_TRUE(records.ok()) << records.status();
+        EXPECT_THAT(records->records, IsEmpty());
+        break;
+      }
+      case 3: {
+        const auto page = Scroll({.limit = 10});
+        ASSERT_TRUE(page.ok()) << page.status();
+        EXPECT_THAT(page->records, IsEmpty());
+        break;
+      }
+      default:
+        EXPECT_EQ(Count(), 0u);
+    }
+  }
   cluster_.ReleaseWatchers();
 }
 
