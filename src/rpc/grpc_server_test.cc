@@ -185,8 +185,7 @@ TEST_F(ServedCallsTest, AStopDoesNotWaitForPeersThatDoNotHangUp) {
   const OwnedFd mute = Connect(PortOf(server_->address()));
   // The preface and empty SETTINGS (RFC 9113, 3.4): a connection, and no more.
   constexpr std::string_view kHello("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", 33);
-  ASSERT_EQ(send(mute.get(), kHello.data(), kHello.size(), 0),
-            static_cast<ssize_t>(kHello.size()));
+  ASSERT_EQ(send(mute.get(), kHello.data(), kHello.size(), 0), static_cast<ssize_t>(kHello.size()));
   char settings = 0;
   ASSERT_EQ(recv(mute.get(), &settings, 1, 0), 1);
   const TimePoint begin = SystemClock().Now();
