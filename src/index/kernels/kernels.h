@@ -34,7 +34,18 @@ struct Kernels {
   void (*dot_codes)(const int16_t* query, const std::byte* const* rows, size_t count, size_t padded,
                     int32_t* sums);
 
+  // sums[i] = sum over d of |rows[i][d] - query[d]|. At most 65,536 dimensions.
+  void (*l1_codes)(const uint8_t* query, const std::byte* const* rows, size_t count, size_t padded,
+                   uint32_t* sums);
+  // sums[i] = sum over d of weights[d] * |rows[i][d] - query[d]|, with query within 0..255,
+  // weights within 1..32,767 and a sum of weights of at most 16,843,009, so that it fits.
+  void (*l1_weighted_codes)(const int16_t* query, const int16_t* weights,
+                            const std::byte* const* rows, size_t count, size_t padded,
+                            uint32_t* sums);
+
   void (*l2_floats)(const float* query, const std::byte* const* rows, size_t count,
+                    size_t dimension, float* distances);
+  void (*l1_floats)(const float* query, const std::byte* const* rows, size_t count,
                     size_t dimension, float* distances);
   void (*dot_floats)(const float* query, const std::byte* const* rows, size_t count,
                      size_t dimension, float* products);

@@ -43,7 +43,7 @@ inline __m256i Load(const int16_t* values, size_t d) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(values + d));
 }
 
-enum class Form { kL2, kL2Weighted, kDot };
+enum class Form { kL2, kL2Weighted, kDot, kL1Weighted };
 
 template <Form kForm>
 inline void CodeSums(const int16_t* query, const int16_t* weights, const std::byte* const* rows,
@@ -59,6 +59,10 @@ inline void CodeSums(const int16_t* query, const int16_t* weights, const std::by
         if constexpr (kForm != Form::kDot) left = right = _mm256_sub_epi16(left, q);
         if constexpr (kForm == Form::kL2Weighted)
           right = _mm256_mullo_epi16(right, Load(weights, d));
+        if constexpr (kForm == Form::kL1Weighted) {
+          left = _mm256_abs_epi16(left);
+          right = Load(weights, d);
+        }
         sum[i] = _mm256_add_epi32(sum[i], _mm256_madd_epi16(left, right));
       }
     }
@@ -83,6 +87,30 @@ void DotCodes(const int16_t* query, const std::byte* const* rows, size_t count, 
   CodeSums<Form::kDot>(query, nullptr, rows, count, padded, reinterpret_cast<uint32_t*>(sums));
 }
 
+void L1WeightedCodes(const int16_t* query, const int16_t* weights, const std::byte* const* rows,
+                     size_t count, size_t padded, uint32_t* sums) {
+  CodeSums<Form::kL1Weighted>(query, weights, rows, count, padded, sums);
+}
+
+// Eight bytes' differences at a time come as one 64-bit sum, which fits 32 bits.
+void L1Codes(const uint8_t* query, const std::byte* const* rows, size_t count, size_t padded,
+             uint32_t* sums) {
+  for (size_t first = 0; first < count; first += 4) {
+    const FourRows four(rows, first, count);
+    __m256i sum[4] = {};
+    for (size_t d = 0; d < padded; d += 32) {
+      const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(query + d));
+      for (size_t i = 0; i < 4; ++i) {
+        const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(four.row[i] + d));
+        sum[i] = _mm256_add_epi32(sum[i], _mm256_sad_epu8(x, q));
+      }
+    }
+    alignas(16) uint32_t out[4];
+    _mm_store_si128(reinterpret_cast<__m128i*>(out), SumsOf(sum));
+    CopyOut(out, first, count, sums);
+  }
+}
+
 // Eight floats from `d` on, zeros past the end.
 inline __m256 Floats(const float* values, size_t d, size_t dimension) {
   if (d + 8 <= dimension) return _mm256_loadu_ps(values + d);
@@ -92,7 +120,7 @@ inline __m256 Floats(const float* values, size_t d, size_t dimension) {
   return _mm256_maskload_ps(values + d, mask);
 }
 
-enum class FloatForm { kL2, kDot, kDotNorm };
+enum class FloatForm { kL2, kL1, kDot, kDotNorm };
 
 template <FloatForm kForm>
 inline void FloatSums(const float* query, const std::byte* const* rows, size_t count,
@@ -108,6 +136,10 @@ inline void FloatSums(const float* query, const std::byte* const* rows, size_t c
         if constexpr (kForm == FloatForm::kL2) {
           const __m256 difference = _mm256_sub_ps(x, q);
           sum[i] = _mm256_fmadd_ps(difference, difference, sum[i]);
+        } else if constexpr (kForm == FloatForm::kL1) {
+          // Without its sign.
+          const __m256 difference = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), _mm256_sub_ps(x, q));
+          sum[i] = _mm256_add_ps(sum[i], difference);
         } else {
           sum[i] = _mm256_fmadd_ps(x, q, sum[i]);
         }
@@ -127,6 +159,11 @@ inline void FloatSums(const float* query, const std::byte* const* rows, size_t c
 void L2Floats(const float* query, const std::byte* const* rows, size_t count, size_t dimension,
               float* distances) {
   FloatSums<FloatForm::kL2>(query, rows, count, dimension, distances, nullptr);
+}
+
+void L1Floats(const float* query, const std::byte* const* rows, size_t count, size_t dimension,
+              float* distances) {
+  FloatSums<FloatForm::kL1>(query, rows, count, dimension, distances, nullptr);
 }
 
 void DotFloats(const float* query, const std::byte* const* rows, size_t count, size_t dimension,
@@ -167,7 +204,18 @@ size_t Encode(const float* vector, const float* low, const float* inverse_step, 
 
 }  // namespace
 
-constexpr Kernels kAvx2Kernels = {"avx2",   L2Codes,   L2WeightedCodes, DotCodes,
-                                  L2Floats, DotFloats, DotNormFloats,   Encode};
+constexpr Kernels kAvx2Kernels = {
+    .name = "avx2",
+    .l2_codes = L2Codes,
+    .l2_weighted_codes = L2WeightedCodes,
+    .dot_codes = DotCodes,
+    .l1_codes = L1Codes,
+    .l1_weighted_codes = L1WeightedCodes,
+    .l2_floats = L2Floats,
+    .l1_floats = L1Floats,
+    .dot_floats = DotFloats,
+    .dot_norm_floats = DotNormFloats,
+    .encode = Encode,
+};
 
 }  // namespace vectron::index

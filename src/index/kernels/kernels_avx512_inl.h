@@ -46,7 +46,7 @@ inline __m512i Codes(const std::byte* row, size_t d) {
   return _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + d)));
 }
 
-enum class Form { kL2, kL2Weighted, kDot };
+enum class Form { kL2, kL2Weighted, kDot, kL1Weighted };
 
 template <Form kForm>
 inline void CodeSums(const int16_t* query, const int16_t* weights, const std::byte* const* rows,
@@ -63,6 +63,10 @@ inline void CodeSums(const int16_t* query, const int16_t* weights, const std::by
         if constexpr (kForm != Form::kDot) left = right = _mm512_sub_epi16(left, q);
         if constexpr (kForm == Form::kL2Weighted) {
           right = _mm512_mullo_epi16(right, _mm512_loadu_si512(weights + d));
+        }
+        if constexpr (kForm == Form::kL1Weighted) {
+          left = _mm512_abs_epi16(left);
+          right = _mm512_loadu_si512(weights + d);
         }
         sum[i] = MultiplyAdd(sum[i], left, right);
       }
@@ -86,7 +90,30 @@ void DotCodes(const int16_t* query, const std::byte* const* rows, size_t count, 
   CodeSums<Form::kDot>(query, nullptr, rows, count, padded, reinterpret_cast<uint32_t*>(sums));
 }
 
-enum class FloatForm { kL2, kDot, kDotNorm };
+void L1WeightedCodes(const int16_t* query, const int16_t* weights, const std::byte* const* rows,
+                     size_t count, size_t padded, uint32_t* sums) {
+  CodeSums<Form::kL1Weighted>(query, weights, rows, count, padded, sums);
+}
+
+// Eight bytes' differences at a time come as one 64-bit sum, which fits 32 bits.
+void L1Codes(const uint8_t* query, const std::byte* const* rows, size_t count, size_t padded,
+             uint32_t* sums) {
+  for (size_t first = 0; first < count; first += 4) {
+    const FourRows four(rows, first, count);
+    __m512i sum[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(),
+                      _mm512_setzero_si512()};
+    for (size_t d = 0; d < padded; d += 64) {
+      const __m512i q = _mm512_loadu_si512(query + d);
+      for (size_t i = 0; i < 4; ++i) {
+        const __m512i x = _mm512_loadu_si512(four.row[i] + d);
+        sum[i] = _mm512_add_epi32(sum[i], _mm512_sad_epu8(x, q));
+      }
+    }
+    _mm_mask_storeu_epi32(sums + first, FourMask(first, count), SumsOf(sum));
+  }
+}
+
+enum class FloatForm { kL2, kL1, kDot, kDotNorm };
 
 template <FloatForm kForm>
 inline void FloatSums(const float* query, const std::byte* const* rows, size_t count,
@@ -107,6 +134,8 @@ inline void FloatSums(const float* query, const std::byte* const* rows, size_t c
         if constexpr (kForm == FloatForm::kL2) {
           const __m512 difference = _mm512_sub_ps(x, q);
           sum[i] = _mm512_fmadd_ps(difference, difference, sum[i]);
+        } else if constexpr (kForm == FloatForm::kL1) {
+          sum[i] = _mm512_add_ps(sum[i], _mm512_abs_ps(_mm512_sub_ps(x, q)));
         } else {
           sum[i] = _mm512_fmadd_ps(x, q, sum[i]);
         }
@@ -124,6 +153,11 @@ inline void FloatSums(const float* query, const std::byte* const* rows, size_t c
 void L2Floats(const float* query, const std::byte* const* rows, size_t count, size_t dimension,
               float* distances) {
   FloatSums<FloatForm::kL2>(query, rows, count, dimension, distances, nullptr);
+}
+
+void L1Floats(const float* query, const std::byte* const* rows, size_t count, size_t dimension,
+              float* distances) {
+  FloatSums<FloatForm::kL1>(query, rows, count, dimension, distances, nullptr);
 }
 
 void DotFloats(const float* query, const std::byte* const* rows, size_t count, size_t dimension,

@@ -19,7 +19,18 @@ inline __m512i MultiplyAdd(__m512i sum, __m512i a, __m512i b) {
 
 namespace vectron::index {
 
-constexpr Kernels kAvx512VnniKernels = {"avx512vnni", L2Codes,   L2WeightedCodes, DotCodes,
-                                        L2Floats,     DotFloats, DotNormFloats,   Encode};
+constexpr Kernels kAvx512VnniKernels = {
+    .name = "avx512vnni",
+    .l2_codes = L2Codes,
+    .l2_weighted_codes = L2WeightedCodes,
+    .dot_codes = DotCodes,
+    .l1_codes = L1Codes,
+    .l1_weighted_codes = L1WeightedCodes,
+    .l2_floats = L2Floats,
+    .l1_floats = L1Floats,
+    .dot_floats = DotFloats,
+    .dot_norm_floats = DotNormFloats,
+    .encode = Encode,
+};
 
 }  // namespace vectron::index

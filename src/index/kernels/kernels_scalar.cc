@@ -41,12 +41,46 @@ void DotCodes(const int16_t* query, const std::byte* const* rows, size_t count, 
   }
 }
 
+void L1Codes(const uint8_t* query, const std::byte* const* rows, size_t count, size_t padded,
+             uint32_t* sums) {
+  for (size_t i = 0; i < count; ++i) {
+    uint32_t sum = 0;
+    for (size_t d = 0; d < padded; ++d) {
+      const int32_t difference = Code(rows[i], d) - query[d];
+      sum += static_cast<uint32_t>(difference < 0 ? -difference : difference);
+    }
+    sums[i] = sum;
+  }
+}
+
+void L1WeightedCodes(const int16_t* query, const int16_t* weights, const std::byte* const* rows,
+                     size_t count, size_t padded, uint32_t* sums) {
+  for (size_t i = 0; i < count; ++i) {
+    uint32_t sum = 0;
+    for (size_t d = 0; d < padded; ++d) {
+      const int32_t difference = Code(rows[i], d) - query[d];
+      sum += static_cast<uint32_t>(weights[d] * (difference < 0 ? -difference : difference));
+    }
+    sums[i] = sum;
+  }
+}
+
 void L2Floats(const float* query, const std::byte* const* rows, size_t count, size_t dimension,
               float* distances) {
   for (size_t i = 0; i < count; ++i) {
     const float* row = Floats(rows[i]);
     float sum = 0;
     for (size_t d = 0; d < dimension; ++d) sum += (row[d] - query[d]) * (row[d] - query[d]);
+    distances[i] = sum;
+  }
+}
+
+void L1Floats(const float* query, const std::byte* const* rows, size_t count, size_t dimension,
+              float* distances) {
+  for (size_t i = 0; i < count; ++i) {
+    const float* row = Floats(rows[i]);
+    float sum = 0;
+    for (size_t d = 0; d < dimension; ++d) sum += __builtin_fabsf(row[d] - query[d]);
     distances[i] = sum;
   }
 }
@@ -91,7 +125,18 @@ size_t Encode(const float* vector, const float* low, const float* inverse_step, 
 
 }  // namespace
 
-constexpr Kernels kScalarKernels = {"scalar", L2Codes,   L2WeightedCodes, DotCodes,
-                                    L2Floats, DotFloats, DotNormFloats,   Encode};
+constexpr Kernels kScalarKernels = {
+    .name = "scalar",
+    .l2_codes = L2Codes,
+    .l2_weighted_codes = L2WeightedCodes,
+    .dot_codes = DotCodes,
+    .l1_codes = L1Codes,
+    .l1_weighted_codes = L1WeightedCodes,
+    .l2_floats = L2Floats,
+    .l1_floats = L1Floats,
+    .dot_floats = DotFloats,
+    .dot_norm_floats = DotNormFloats,
+    .encode = Encode,
+};
 
 }  // namespace vectron::index

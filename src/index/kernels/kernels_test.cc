@@ -3,16 +3,27 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cfloat>
 #include <cmath>
+#include <functional>
+#include <limits>
+#include <string>
 #include <vector>
 
 #include "common/random.h"
+
+// Everything that runs here is run on every instruction set that the processor has, the scalar one
+// among them; what it lacks is shown as skipped. scripts/check-neon runs this file on
+// another processor.
 
 namespace vectron::index {
 namespace {
 
 constexpr size_t kDimensions[] = {1,  3,  7,   8,   15,  16,   17,   31,
                                   33, 64, 100, 128, 784, 1536, 2047, 65'535};
+// Batches of 0 to so many rows.
+constexpr size_t kCountMax = 9;
+constexpr uint32_t kUntouched = 12'345;
 
 size_t Padded(size_t dimension) { return (dimension + 63) / 64 * 64; }
 
@@ -27,99 +38,263 @@ class EveryIsa : public ::testing::TestWithParam<Isa> {
 INSTANTIATE_TEST_SUITE_P(Kernels, EveryIsa, ::testing::ValuesIn(kIsas),
                          [](const auto& info) { return std::string(IsaName(info.param)); });
 
-// Rows of codes, each in memory of its own, so that reading past its end is seen
-// by the address sanitizer.
-struct CodeRows {
-  std::vector<std::vector<uint8_t>> rows;
-  std::vector<const std::byte*> pointers;
-
-  // Random, or all of the value `fill`.
-  CodeRows(Random& random, size_t count, size_t dimension, int fill = -1)
-      : rows(count, std::vector<uint8_t>(Padded(dimension), 0)) {
-    for (auto& row : rows) {
-      for (size_t d = 0; d < dimension; ++d) {
-        row[d] = static_cast<uint8_t>(fill >= 0 ? fill : static_cast<int>(random.Below(256)));
-      }
-      pointers.push_back(reinterpret_cast<const std::byte*>(row.data()));
-    }
-  }
+// What a component of a row and of the query are made of, up to `limit` for the query.
+struct Pattern {
+  const char* name;
+  std::function<int(Random& random)> code;
+  std::function<int(Random& random, int limit)> query;
 };
 
-std::vector<int16_t> RandomQuery(Random& random, size_t dimension, int low, int high) {
-  std::vector<int16_t> query(Padded(dimension), 0);
-  for (size_t d = 0; d < dimension; ++d) {
-    query[d] = static_cast<int16_t>(
-        low + static_cast<int>(random.Below(static_cast<uint64_t>(high - low + 1))));
-  }
-  return query;
+int Between(Random& random, int low, int high) {
+  return low + static_cast<int>(random.Below(static_cast<uint64_t>(high - low + 1)));
 }
 
-TEST_P(EveryIsa, L2OfCodesIsExact) {
-  Random random(1);
-  for (const size_t dimension : kDimensions) {
-    for (const int fill : {-1, 0, 255}) {
-      const CodeRows codes(random, 7, dimension, fill);
-      const auto query = fill < 0 ? RandomQuery(random, dimension, 0, 255)
-                                  : RandomQuery(random, dimension, 255 - fill, 255 - fill);
-      for (size_t count = 0; count <= 7; ++count) {
-        std::vector<uint32_t> sums(7, 12345);
-        kernels().l2_codes(query.data(), codes.pointers.data(), count, Padded(dimension),
-                           sums.data());
-        for (size_t i = 0; i < 7; ++i) {
-          uint64_t truth = 0;
-          for (size_t d = 0; d < dimension; ++d) {
-            const int64_t difference = codes.rows[i][d] - query[d];
-            truth += static_cast<uint64_t>(difference * difference);
-          }
-          // Nothing is written past the batch.
-          EXPECT_EQ(sums[i], i < count ? truth : 12345) << dimension << " " << fill << " " << i;
-        }
+const Pattern kPatterns[] = {
+    {"random", [](Random& random) { return Between(random, 0, 255); },
+     [](Random& random, int limit) { return Between(random, 0, limit); }},
+    {"zeros against the most", [](Random&) { return 0; }, [](Random&, int limit) { return limit; }},
+    {"the most against zeros", [](Random&) { return 255; }, [](Random&, int) { return 0; }},
+    {"the most against the most", [](Random&) { return 255; },
+     [](Random&, int limit) { return limit; }},
+    {"ends in turn", [](Random& random) { return 255 * Between(random, 0, 1); },
+     [](Random& random, int limit) { return limit * Between(random, 0, 1); }},
+};
+
+// Rows of codes, each in memory of its own, so that reading past its end is seen
+// by the address sanitizer; of every alignment.
+struct CodeRows {
+  std::vector<std::vector<uint8_t>> memory;
+  std::vector<const std::byte*> rows;
+
+  CodeRows(Random& random, size_t dimension, const Pattern& pattern) {
+    for (size_t i = 0; i < kCountMax; ++i) {
+      memory.emplace_back(i + Padded(dimension), uint8_t{0});
+      for (size_t d = 0; d < dimension; ++d) {
+        memory.back()[i + d] = static_cast<uint8_t>(pattern.code(random));
       }
     }
+    for (size_t i = 0; i < kCountMax; ++i) {
+      rows.push_back(reinterpret_cast<const std::byte*>(memory[i].data() + i));
+    }
+  }
+  int At(size_t row, size_t d) const { return static_cast<int>(rows[row][d]); }
+};
+
+// Values from the second element on, so that they have no alignment either.
+template <typename T>
+struct Values {
+  std::vector<T> memory;
+
+  Values(size_t dimension, const std::function<int()>& value)
+      : memory(1 + Padded(dimension), T{0}) {
+    for (size_t d = 0; d < dimension; ++d) memory[1 + d] = static_cast<T>(value());
+  }
+  const T* data() const { return memory.data() + 1; }
+  int operator[](size_t d) const { return memory[1 + d]; }
+};
+
+// Calls `sums`(count, out) with batches of every size, and compares with `term`(row, d), summed up.
+template <typename Sum>
+void ExpectSums(size_t dimension, const std::string& name,
+                const std::function<void(size_t count, Sum* out)>& sums,
+                const std::function<int64_t(size_t row, size_t d)>& term) {
+  std::vector<int64_t> truth(kCountMax, 0);
+  for (size_t i = 0; i < kCountMax; ++i) {
+    for (size_t d = 0; d < dimension; ++d) truth[i] += term(i, d);
+    ASSERT_LE(truth[i], std::numeric_limits<Sum>::max());
+  }
+  for (size_t count = 0; count <= kCountMax; ++count) {
+    std::vector<Sum> out(kCountMax, kUntouched);
+    sums(count, out.data());
+    for (size_t i = 0; i < kCountMax; ++i) {
+      // Nothing is written past the batch.
+      EXPECT_EQ(out[i], i < count ? truth[i] : kUntouched)
+          << dimension << " dimensions, " << name << ", row " << i << " of " << count;
+    }
+  }
+}
+
+// Calls `test` with rows of each pattern and a query up to `limit`.
+template <typename T>
+void ForEachPattern(size_t dimension, int limit,
+                    const std::function<void(const char* name, const CodeRows& codes,
+                                             const Values<T>& query)>& test) {
+  Random random(dimension);
+  for (const Pattern& pattern : kPatterns) {
+    const CodeRows codes(random, dimension, pattern);
+    test(pattern.name, codes, Values<T>(dimension, [&] { return pattern.query(random, limit); }));
+  }
+}
+
+// Weights of 1 to the greatest that all could have with such a sum, or all of that.
+std::vector<Values<int16_t>> WeightsOf(size_t dimension, size_t sum_max, int weight_max) {
+  Random random(dimension);
+  const int most =
+      static_cast<int>(std::clamp<size_t>(sum_max / dimension, 1, static_cast<size_t>(weight_max)));
+  return {Values<int16_t>(dimension, [&] { return Between(random, 1, most); }),
+          Values<int16_t>(dimension, [&] { return most; })};
+}
+
+int64_t Square(int64_t x) { return x * x; }
+
+TEST_P(EveryIsa, L2OfCodesIsExact) {
+  for (const size_t dimension : kDimensions) {
+    ForEachPattern<int16_t>(dimension, 255, [&](const char* name, const auto& codes, auto& query) {
+      ExpectSums<uint32_t>(
+          dimension, name,
+          [&](size_t count, uint32_t* out) {
+            kernels().l2_codes(query.data(), codes.rows.data(), count, Padded(dimension), out);
+          },
+          [&](size_t i, size_t d) { return Square(codes.At(i, d) - query[d]); });
+    });
   }
 }
 
 TEST_P(EveryIsa, WeightedL2OfCodesIsExact) {
-  Random random(2);
   for (const size_t dimension : kDimensions) {
-    const int weight_max = static_cast<int>(std::clamp<size_t>(66'051 / dimension, 1, 127));
-    for (const int fill : {-1, 0, 255}) {
-      const CodeRows codes(random, 5, dimension, fill);
-      const auto query = fill < 0 ? RandomQuery(random, dimension, 0, 255)
-                                  : RandomQuery(random, dimension, 255 - fill, 255 - fill);
-      const auto weights = RandomQuery(random, dimension, fill < 0 ? 1 : weight_max, weight_max);
-      std::vector<uint32_t> sums(5);
-      kernels().l2_weighted_codes(query.data(), weights.data(), codes.pointers.data(), 5,
-                                  Padded(dimension), sums.data());
-      for (size_t i = 0; i < 5; ++i) {
-        uint64_t truth = 0;
-        for (size_t d = 0; d < dimension; ++d) {
-          const int64_t difference = codes.rows[i][d] - query[d];
-          truth += static_cast<uint64_t>(weights[d] * difference * difference);
-        }
-        EXPECT_EQ(sums[i], truth) << dimension << " " << fill;
+    ForEachPattern<int16_t>(dimension, 255, [&](const char* name, const auto& codes, auto& query) {
+      for (const auto& weights : WeightsOf(dimension, 66'051, 127)) {
+        ExpectSums<uint32_t>(
+            dimension, name,
+            [&](size_t count, uint32_t* out) {
+              kernels().l2_weighted_codes(query.data(), weights.data(), codes.rows.data(), count,
+                                          Padded(dimension), out);
+            },
+            [&](size_t i, size_t d) { return weights[d] * Square(codes.At(i, d) - query[d]); });
       }
-    }
+    });
+  }
+}
+
+TEST_P(EveryIsa, L1OfCodesIsExact) {
+  for (const size_t dimension : kDimensions) {
+    ForEachPattern<uint8_t>(dimension, 255, [&](const char* name, const auto& codes, auto& query) {
+      ExpectSums<uint32_t>(
+          dimension, name,
+          [&](size_t count, uint32_t* out) {
+            kernels().l1_codes(query.data(), codes.rows.data(), count, Padded(dimension), out);
+          },
+          [&](size_t i, size_t d) { return std::abs(codes.At(i, d) - query[d]); });
+    });
+  }
+}
+
+TEST_P(EveryIsa, WeightedL1OfCodesIsExact) {
+  for (const size_t dimension : kDimensions) {
+    ForEachPattern<int16_t>(dimension, 255, [&](const char* name, const auto& codes, auto& query) {
+      for (const auto& weights : WeightsOf(dimension, 16'843'009, 32'767)) {
+        ExpectSums<uint32_t>(
+            dimension, name,
+            [&](size_t count, uint32_t* out) {
+              kernels().l1_weighted_codes(query.data(), weights.data(), codes.rows.data(), count,
+                                          Padded(dimension), out);
+            },
+            [&](size_t i, size_t d) {
+              return int64_t{weights[d]} * std::abs(codes.At(i, d) - query[d]);
+            });
+      }
+    });
   }
 }
 
 TEST_P(EveryIsa, ProductsOfCodesAreExact) {
-  Random random(3);
   for (const size_t dimension : kDimensions) {
     const int limit = static_cast<int>(std::min<size_t>(32'767, 8'421'504 / dimension));
-    for (const int fill : {-1, 255}) {
-      for (const int sign : {-1, 1}) {
-        const CodeRows codes(random, 6, dimension, fill);
-        const auto query = fill < 0 ? RandomQuery(random, dimension, -limit, limit)
-                                    : RandomQuery(random, dimension, sign * limit, sign * limit);
-        std::vector<int32_t> sums(6);
-        kernels().dot_codes(query.data(), codes.pointers.data(), 6, Padded(dimension), sums.data());
-        for (size_t i = 0; i < 6; ++i) {
-          int64_t truth = 0;
-          for (size_t d = 0; d < dimension; ++d) truth += query[d] * codes.rows[i][d];
-          EXPECT_EQ(sums[i], truth) << dimension << " " << fill << " " << sign;
-        }
+    for (const int sign : {1, -1, 0}) {
+      ForEachPattern<int16_t>(dimension, limit,
+                              [&](const char* name, const auto& codes, const auto& sizes) {
+                                // Of one sign, or of both in turn.
+                                size_t next = 0;
+                                const Values<int16_t> query(dimension, [&] {
+                                  const size_t d = next++;
+                                  return sizes[d] * (sign != 0 ? sign : d % 2 == 0 ? 1 : -1);
+                                });
+                                ExpectSums<int32_t>(
+                                    dimension, name,
+                                    [&](size_t count, int32_t* out) {
+                                      kernels().dot_codes(query.data(), codes.rows.data(), count,
+                                                          Padded(dimension), out);
+                                    },
+                                    [&](size_t i, size_t d) { return query[d] * codes.At(i, d); });
+                              });
+    }
+  }
+}
+
+// Rows of floats that begin anywhere, each in memory of its own; the last is the query.
+struct FloatRows {
+  std::vector<std::vector<float>> memory;
+  std::vector<const std::byte*> rows;
+
+  FloatRows(size_t dimension, const std::function<float()>& value) {
+    for (size_t i = 0; i <= kCountMax; ++i) {
+      memory.emplace_back(i % 5 + dimension, 0.0f);
+      for (size_t d = 0; d < dimension; ++d) memory.back()[i % 5 + d] = value();
+    }
+    for (size_t i = 0; i <= kCountMax; ++i) {
+      rows.push_back(reinterpret_cast<const std::byte*>(memory[i].data() + i % 5));
+    }
+  }
+  double At(size_t row, size_t d) const { return reinterpret_cast<const float*>(rows[row])[d]; }
+  const float* query() const { return reinterpret_cast<const float*>(rows.back()); }
+};
+
+using FloatKernel = void (*)(const float* query, const std::byte* const* rows, size_t count,
+                             size_t dimension, float* sums);
+using Term = double (*)(double x, double q);
+
+// Holds a kernel to the sums of `term`(x, query) in doubles. What is greater than any float is
+// not finite; a row's sum does not depend on its place in the batch.
+void ExpectFloatSums(FloatKernel kernel, Term term, const FloatRows& floats, size_t dimension) {
+  std::vector<float> alone(kCountMax);
+  for (size_t i = 0; i < kCountMax; ++i) {
+    double sum = 0;
+    double magnitude = 0;
+    for (size_t d = 0; d < dimension; ++d) {
+      const double x = term(floats.At(i, d), floats.At(kCountMax, d));
+      sum += x;
+      magnitude += std::abs(x);
+    }
+    kernel(floats.query(), &floats.rows[i], 1, dimension, &alone[i]);
+    if (magnitude < FLT_MAX) {
+      const double error = 1e-6 * (1 + std::sqrt(static_cast<double>(dimension)));
+      EXPECT_NEAR(alone[i], sum, error * magnitude + 1e-37) << dimension << ", row " << i;
+    } else if (std::abs(sum) > FLT_MAX) {
+      EXPECT_FALSE(std::isfinite(alone[i])) << dimension << ", row " << i;
+    }
+  }
+  for (size_t count = 0; count <= kCountMax; ++count) {
+    std::vector<float> out(kCountMax, kUntouched);
+    kernel(floats.query(), floats.rows.data(), count, dimension, out.data());
+    for (size_t i = 0; i < kCountMax; ++i) {
+      const float expected = i < count ? alone[i] : kUntouched;
+      EXPECT_TRUE(out[i] == expected || (std::isnan(out[i]) && std::isnan(expected)))
+          << dimension << " dimensions, row " << i << " of " << count;
+    }
+  }
+}
+
+void ExpectFloatKernels(const Kernels& kernels, const FloatRows& floats, size_t dimension) {
+  const Term product = [](double x, double q) { return x * q; };
+  ExpectFloatSums(
+      kernels.l2_floats, [](double x, double q) { return (x - q) * (x - q); }, floats, dimension);
+  ExpectFloatSums(
+      kernels.l1_floats, [](double x, double q) { return std::abs(x - q); }, floats, dimension);
+  ExpectFloatSums(kernels.dot_floats, product, floats, dimension);
+  for (size_t count = 0; count <= kCountMax; ++count) {
+    std::vector<float> products(kCountMax, kUntouched);
+    std::vector<float> squares(kCountMax, kUntouched);
+    kernels.dot_norm_floats(floats.query(), floats.rows.data(), count, dimension, products.data(),
+                            squares.data());
+    for (size_t i = 0; i < kCountMax; ++i) {
+      float expected[2] = {kUntouched, kUntouched};
+      if (i < count) {
+        const auto* row = reinterpret_cast<const float*>(floats.rows[i]);
+        kernels.dot_floats(floats.query(), &floats.rows[i], 1, dimension, &expected[0]);
+        kernels.dot_floats(row, &floats.rows[i], 1, dimension, &expected[1]);
       }
+      EXPECT_TRUE(products[i] == expected[0] || std::isnan(expected[0])) << dimension;
+      EXPECT_TRUE(squares[i] == expected[1] || std::isnan(expected[1])) << dimension;
     }
   }
 }
@@ -127,49 +302,26 @@ TEST_P(EveryIsa, ProductsOfCodesAreExact) {
 TEST_P(EveryIsa, FloatKernelsAgreeWithDoubles) {
   Random random(4);
   for (const size_t dimension : kDimensions) {
-    std::vector<std::vector<float>> vectors(6, std::vector<float>(dimension));
-    std::vector<const std::byte*> rows;
-    for (auto& vector : vectors) {
-      for (float& x : vector) x = static_cast<float>(random.Uniform() * 20 - 10);
-      rows.push_back(reinterpret_cast<const std::byte*>(vector.data()));
-    }
-    const std::vector<float> query = vectors[5];
-    std::vector<float> l2(5);
-    std::vector<float> dot(5);
-    std::vector<float> products(5);
-    std::vector<float> squares(5);
-    kernels().l2_floats(query.data(), rows.data(), 5, dimension, l2.data());
-    kernels().dot_floats(query.data(), rows.data(), 5, dimension, dot.data());
-    kernels().dot_norm_floats(query.data(), rows.data(), 5, dimension, products.data(),
-                              squares.data());
-    for (size_t i = 0; i < 5; ++i) {
-      double l2_truth = 0;
-      double product_truth = 0;
-      double square_truth = 0;
-      double magnitude = 0;
-      for (size_t d = 0; d < dimension; ++d) {
-        const double x = vectors[i][d];
-        const double q = query[d];
-        l2_truth += (x - q) * (x - q);
-        product_truth += x * q;
-        square_truth += x * x;
-        magnitude += std::abs(x * q);
-      }
-      const double error = 1e-5 * (1 + std::sqrt(static_cast<double>(dimension)));
-      EXPECT_NEAR(l2[i], l2_truth, error * (1 + l2_truth));
-      EXPECT_NEAR(dot[i], product_truth, error * (1 + magnitude));
-      EXPECT_EQ(dot[i], products[i]);
-      EXPECT_NEAR(squares[i], square_truth, error * (1 + square_truth));
+    const auto number = [&] { return static_cast<float>(random.Uniform() * 20 - 10); };
+    ExpectFloatKernels(kernels(), FloatRows(dimension, number), dimension);
+  }
+}
 
-      // The place in the batch does not matter.
-      float alone = 0;
-      kernels().l2_floats(query.data(), &rows[i], 1, dimension, &alone);
-      EXPECT_EQ(alone, l2[i]);
+TEST_P(EveryIsa, FloatKernelsOverflowWhereTheSumDoes) {
+  constexpr float kExtremes[] = {FLT_MAX, -FLT_MAX, 1e19f, -1e19f, 0.0f, -0.0f, FLT_MIN, 1e-45f, 1};
+  Random random(6);
+  for (const size_t dimension : kDimensions) {
+    const auto one_of_all = [&] { return kExtremes[random.Below(std::size(kExtremes))]; };
+    ExpectFloatKernels(kernels(), FloatRows(dimension, one_of_all), dimension);
+    for (const float value : kExtremes) {
+      ExpectFloatKernels(kernels(), FloatRows(dimension, [&] { return value; }), dimension);
     }
   }
 }
 
+// What has no place between low and high: the farthest floats, no range.
 TEST_P(EveryIsa, EncodesAsTheScalarOneDoes) {
+  constexpr float kMost = 3.4e38f;
   Random random(5);
   for (const size_t dimension : kDimensions) {
     std::vector<float> vector(dimension);
@@ -179,22 +331,29 @@ TEST_P(EveryIsa, EncodesAsTheScalarOneDoes) {
       vector[d] = static_cast<float>(random.Uniform() * 400 - 60);
       low[d] = static_cast<float>(random.Uniform());
       inverse_step[d] = static_cast<float>(random.Uniform());
-      // What has no place between low and high: the farthest floats, no range.
-      if (d % 7 == 3) vector[d] = d % 2 == 0 ? 3.4e38f : -3.4e38f;
-      if (d % 7 == 3 && d % 3 == 0) low[d] = d % 2 == 0 ? -3.4e38f : 3.4e38f;
+      if (d % 7 == 3) vector[d] = d % 2 == 0 ? kMost : -kMost;
+      if (d % 7 == 3 && d % 3 == 0) low[d] = d % 2 == 0 ? -kMost : kMost;
       if (d % 5 == 3) inverse_step[d] = 0;
+      if (d % 11 == 5) inverse_step[d] = FLT_MAX;
+      // Half way between two codes, and between the last one and what is outside.
+      if (d % 4 == 2) {
+        vector[d] = static_cast<float>(random.Below(258)) - 0.5f;
+        low[d] = 0;
+        inverse_step[d] = 1;
+      }
     }
     std::vector<uint8_t> expected(dimension);
-    std::vector<uint8_t> code(dimension + 1, 77);
     const size_t outside =
         KernelsFor(Isa::kScalar)
             .encode(vector.data(), low.data(), inverse_step.data(), dimension, expected.data());
-    EXPECT_EQ(
-        kernels().encode(vector.data(), low.data(), inverse_step.data(), dimension, code.data()),
-        outside);
-    EXPECT_EQ(code.back(), 77);
-    code.pop_back();
-    EXPECT_EQ(code, expected) << dimension;
+    for (const size_t offset : {0, 1, 5}) {
+      std::vector<uint8_t> code(offset + dimension + 1, 77);
+      EXPECT_EQ(kernels().encode(vector.data(), low.data(), inverse_step.data(), dimension,
+                                 code.data() + offset),
+                outside);
+      EXPECT_EQ(code.back(), 77);
+      EXPECT_TRUE(std::equal(expected.begin(), expected.end(), code.begin() + offset)) << dimension;
+    }
   }
 }
 
