@@ -371,6 +371,9 @@ std::string Json(const Arguments& arguments, const Data& data,
 Status Run(const Arguments& arguments) {
   VECTRON_ASSIGN_OR_RETURN(const Metric metric, MetricFromName(arguments.metric));
   VECTRON_RETURN_IF_ERROR(QuantizationFromName(arguments.quantization).status());
+  if (metric == Metric::kManhattan && !arguments.skip_hnswlib) {
+    return InvalidArgument("hnswlib has no manhattan: --skip-hnswlib");
+  }
   VECTRON_ASSIGN_OR_RETURN(Data data, ReadData(arguments, metric));
   fmt::print("{} vectors, {} queries, {} dimensions, {}; kernels: {}\n", data.count(),
              data.query_count(), data.dimension, arguments.metric, index::BestKernels().name);
@@ -413,7 +416,7 @@ int main(int argc, char** argv) {
   app.add_option("--queries", arguments.queries, "queries: .fvecs or .bvecs")->required();
   app.add_option("--groundtruth", arguments.groundtruth,
                  "true neighbours: .ivecs (else found by scanning)");
-  app.add_option("--metric", arguments.metric, "l2, cosine or dot");
+  app.add_option("--metric", arguments.metric, "l2, cosine, dot or manhattan");
   app.add_option("--quantization", arguments.quantization, "of ours: sq8 or none");
   app.add_option("--json", arguments.json, "file for the result");
   app.add_option("--checkpoint", arguments.checkpoint,

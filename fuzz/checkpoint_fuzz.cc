@@ -20,14 +20,12 @@ using namespace vectron::index;
 
 namespace {
 
-constexpr vectron::Metric kMetrics[] = {vectron::Metric::kL2, vectron::Metric::kCosine,
-                                        vectron::Metric::kDot};
 constexpr uint32_t kDimension = 3;
 
 IndexOptions OptionsOf(uint8_t choice) {
   IndexOptions options;
   options.dimension = kDimension;
-  options.metric = kMetrics[choice % 3];
+  options.metric = vectron::kMetrics[choice / 2 % 4];
   options.quantization =
       choice % 2 == 0 ? vectron::Quantization::kSq8 : vectron::Quantization::kNone;
   options.m = 2;
@@ -147,7 +145,7 @@ void FuzzOne(std::string_view input) {
 
 std::vector<std::string> FuzzSeeds() {
   std::vector<std::string> seeds;
-  for (const uint8_t choice : {0, 1, 2, 3, 4, 5}) {
+  for (const uint8_t choice : {0, 1, 2, 3, 4, 5, 6, 7}) {
     for (const size_t count : {0, 3, 40}) {
       for (const char hashes : {0, 1, 2, 3}) {
         seeds.push_back(std::string{static_cast<char>(choice), hashes} +

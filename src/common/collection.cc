@@ -42,6 +42,7 @@ Status ValidateVectorConfig(const VectorConfig& config) {
   if (!config.name.empty()) {
     VECTRON_RETURN_IF_ERROR(ValidateName("a vector's name", config.name));
   }
+  VECTRON_RETURN_IF_ERROR(ValidateServedMetric(config.metric));
   VECTRON_RETURN_IF_ERROR(CheckRange("dimension", config.dimension, 1, kDimensionMax));
   VECTRON_RETURN_IF_ERROR(CheckRange("hnsw m", config.hnsw.m, 2, 64));
   VECTRON_RETURN_IF_ERROR(CheckRange("hnsw ef_construction", config.hnsw.ef_construction, 4, 4096));
@@ -58,6 +59,8 @@ std::string_view MetricName(Metric metric) {
       return "cosine";
     case Metric::kDot:
       return "dot";
+    case Metric::kManhattan:
+      return "manhattan";
   }
   return "unknown";
 }
@@ -67,10 +70,10 @@ std::string_view QuantizationName(Quantization value) {
 }
 
 StatusOr<Metric> MetricFromName(std::string_view name) {
-  for (Metric metric : {Metric::kL2, Metric::kCosine, Metric::kDot}) {
+  for (Metric metric : kMetrics) {
     if (name == MetricName(metric)) return metric;
   }
-  return InvalidArgument(fmt::format("metric '{}' is not one of l2, cosine, dot", name));
+  return InvalidArgument(fmt::format("metric '{}' is not one of l2, cosine, dot, manhattan", name));
 }
 
 StatusOr<Quantization> QuantizationFromName(std::string_view name) {
@@ -78,6 +81,12 @@ StatusOr<Quantization> QuantizationFromName(std::string_view name) {
     if (name == QuantizationName(value)) return value;
   }
   return InvalidArgument(fmt::format("quantization '{}' is not one of none, sq8", name));
+}
+
+Status ValidateServedMetric(Metric metric) {
+  if (metric != Metric::kManhattan) return OkStatus();
+  return InvalidArgument(
+      fmt::format("the metric {} is not supported for collections yet", MetricName(metric)));
 }
 
 Status ValidateCollectionName(std::string_view name) {

@@ -11,15 +11,18 @@
 namespace vectron {
 
 enum class Metric : uint8_t {
-  kL2 = 1,      // score: Euclidean distance, smaller is nearer
-  kCosine = 2,  // score: cosine similarity, larger is nearer
-  kDot = 3,     // score: inner product, larger is nearer
+  kL2 = 1,         // score: Euclidean distance, smaller is nearer
+  kCosine = 2,     // score: cosine similarity, larger is nearer
+  kDot = 3,        // score: inner product, larger is nearer
+  kManhattan = 4,  // score: sum of absolute differences, smaller is nearer
 };
+inline constexpr Metric kMetrics[] = {Metric::kL2, Metric::kCosine, Metric::kDot,
+                                      Metric::kManhattan};
 
 // Whether a score of `a` is better than one of `b`: the order of every answer. Equal
 // scores are ordered by the ids.
 constexpr bool IsBetterScore(Metric metric, float a, float b) {
-  return metric == Metric::kL2 ? a < b : a > b;
+  return metric == Metric::kL2 || metric == Metric::kManhattan ? a < b : a > b;
 }
 
 enum class Quantization : uint8_t {
@@ -27,7 +30,7 @@ enum class Quantization : uint8_t {
   kSq8 = 2,   // walked on 8-bit codes, the best reranked exactly
 };
 
-std::string_view MetricName(Metric metric);             // "l2", "cosine", "dot"
+std::string_view MetricName(Metric metric);             // "l2", "cosine", "dot", "manhattan"
 std::string_view QuantizationName(Quantization value);  // "none", "sq8"
 // nullopt-like: INVALID_ARGUMENT that names the accepted values.
 StatusOr<Metric> MetricFromName(std::string_view name);
@@ -67,11 +70,14 @@ inline constexpr size_t kVectorNamesMax = 16;
 inline constexpr uint32_t kShardCountMax = 1024;
 inline constexpr uint32_t kReplicationFactorMax = 7;
 
+// INVALID_ARGUMENT for a metric that the index has, but collections and their interfaces do not.
+Status ValidateServedMetric(Metric metric);
+
 // 1 to 255 bytes of [A-Za-z0-9._-], not starting with '.'.
 Status ValidateCollectionName(std::string_view name);
 
 // Checks everything in `config` that can be checked without the cluster: name,
-// vector names and dimensions, HNSW parameters, counts. The error names the field.
+// vector names, dimensions and metrics, HNSW parameters, counts. The error names the field.
 Status ValidateCollectionConfig(const CollectionConfig& config);
 
 // A contiguous range of the 64-bit hash space, both ends included (so that the

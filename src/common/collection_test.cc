@@ -31,6 +31,31 @@ TEST(CollectionTest, NamesTheFieldThatIsOutOfRange) {
   EXPECT_EQ(ValidateCollectionConfig(config).message(), "vector name '' appears twice");
 }
 
+TEST(CollectionTest, MetricsHaveNames) {
+  for (const Metric metric : kMetrics) {
+    const auto named = MetricFromName(MetricName(metric));
+    ASSERT_TRUE(named.ok());
+    EXPECT_EQ(*named, metric);
+  }
+  EXPECT_EQ(MetricFromName("l1").status().message(),
+            "metric 'l1' is not one of l2, cosine, dot, manhattan");
+}
+
+TEST(CollectionTest, ScoresThatAreDistancesAreBetterWhenSmaller) {
+  EXPECT_TRUE(IsBetterScore(Metric::kL2, 1, 2));
+  EXPECT_TRUE(IsBetterScore(Metric::kManhattan, 1, 2));
+  EXPECT_TRUE(IsBetterScore(Metric::kCosine, 2, 1));
+  EXPECT_TRUE(IsBetterScore(Metric::kDot, 2, 1));
+}
+
+TEST(CollectionTest, RefusesAMetricThatOnlyTheIndexHas) {
+  CollectionConfig config = Valid();
+  config.vectors[0].metric = Metric::kManhattan;
+  const Status status = ValidateCollectionConfig(config);
+  EXPECT_EQ(ReasonOf(status), Reason::kInvalidArgument);
+  EXPECT_EQ(status.message(), "the metric manhattan is not supported for collections yet");
+}
+
 TEST(CollectionTest, HashRangesCoverTheSpaceWithoutOverlap) {
   for (uint32_t count : {1u, 2u, 3u, 7u, 1024u}) {
     const auto ranges = SplitHashSpace(count);

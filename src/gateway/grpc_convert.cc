@@ -45,6 +45,8 @@ v1::Metric FromMetric(Metric metric) {
       return v1::METRIC_COSINE;
     case Metric::kDot:
       return v1::METRIC_DOT;
+    case Metric::kManhattan:
+      break;  // no collection has it: ValidateServedMetric
   }
   return v1::METRIC_UNSPECIFIED;
 }

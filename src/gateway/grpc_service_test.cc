@@ -321,6 +321,9 @@ TEST_F(GrpcServiceTest, RefusesBadCollections) {
   EXPECT_THAT(std::string(refusal(request).message()), StartsWith("vector '': metric is missing"));
   config->mutable_vectors(0)->set_metric(static_cast<v1::Metric>(77));
   EXPECT_EQ(refusal(request).message(), "vector '': metric 77 is not known");
+  // The index's number of it; this interface has none.
+  config->mutable_vectors(0)->set_metric(static_cast<v1::Metric>(Metric::kManhattan));
+  EXPECT_EQ(refusal(request).message(), "vector '': metric 4 is not known");
   config->mutable_vectors(0)->set_metric(v1::METRIC_DOT);
   config->mutable_vectors(0)->set_dimension(65'536);
   EXPECT_EQ(ReasonOf(refusal(request)), Reason::kLimitExceeded);

@@ -67,8 +67,7 @@ Status ValidateOptions(const IndexOptions& options) {
     return InvalidArgument(fmt::format("ef_construction is {}, not within 1 to {}",
                                        options.ef_construction, kEfConstructionMax));
   }
-  if (options.metric != Metric::kL2 && options.metric != Metric::kCosine &&
-      options.metric != Metric::kDot) {
+  if (std::find(std::begin(kMetrics), std::end(kMetrics), options.metric) == std::end(kMetrics)) {
     return InvalidArgument("unknown metric");
   }
   if (options.quantization != Quantization::kNone && options.quantization != Quantization::kSq8) {
@@ -109,6 +108,8 @@ float ScoreOf(Metric metric, float distance) {
       return 1.0f - distance;
     case Metric::kDot:
       return -distance;
+    case Metric::kManhattan:
+      return distance;
   }
   return distance;
 }

@@ -57,7 +57,9 @@ INSTANTIATE_TEST_SUITE_P(Index, EveryKind,
                                            Kind{Metric::kCosine, Quantization::kSq8},
                                            Kind{Metric::kCosine, Quantization::kNone},
                                            Kind{Metric::kDot, Quantization::kSq8},
-                                           Kind{Metric::kDot, Quantization::kNone}),
+                                           Kind{Metric::kDot, Quantization::kNone},
+                                           Kind{Metric::kManhattan, Quantization::kSq8},
+                                           Kind{Metric::kManhattan, Quantization::kNone}),
                          [](const auto& info) {
                            return std::string(MetricName(info.param.metric)) + "_" +
                                   std::string(QuantizationName(info.param.quantization));
@@ -162,35 +164,51 @@ TEST_P(EveryKind, SurvivesExtremeComponents) {
 
 // Whatever the codes lose, and whether a search looks at the floats or need not.
 TEST(Index, ScoresOfWholeNumbersAreExactAlsoBesideOthers) {
-  const Vectors vectors = ByteVectors(500, 300, 1);
-  const auto index = MakeIndex(OptionsOf(300));
-  PutAll(*index, vectors);
-  LinkAll(*index);
-  Vectors queries = ByteVectors(10, 300, 2);
-  queries.push_back(queries[0]);
-  queries.back()[7] += 0.25f;
-  queries.push_back(std::vector<float>(300, -300.0f));  // distances above 2^24
-  const auto check = [&] {
-    for (const auto& query : queries) {
-      for (const Hit& hit : SearchOrDie(*index, query, {})) {
-        EXPECT_EQ(hit.distance, *index->Distance(query, hit.slot));
+  const Vectors vectors = ByteVectors(1100, 300, 1);
+  for (const Metric metric : {Metric::kL2, Metric::kManhattan}) {
+    const auto index = MakeIndex(OptionsOf(300, metric));
+    PutAll(*index, vectors);
+    LinkAll(*index);
+    Vectors queries = ByteVectors(10, 300, 2);
+    queries.push_back(queries[0]);
+    queries.back()[7] += 0.25f;
+    queries.push_back(std::vector<float>(300, -300.0f));  // squares above 2^24
+    const auto check = [&] {
+      for (const auto& query : queries) {
+        for (const Hit& hit : SearchOrDie(*index, query, {})) {
+          EXPECT_EQ(hit.distance, *index->Distance(query, hit.slot));
+          EXPECT_FLOAT_EQ(hit.distance, static_cast<float>(TrueDistance(
+                                            metric, query, *index->GetVector(hit.slot))));
+        }
       }
-    }
-  };
-  check();
-  std::vector<float> between = queries[0];
-  for (float& x : between) x += 0.5f;
-  const auto slot = index->Put(between, 1);
-  ASSERT_TRUE(slot.ok());
-  check();
-  EXPECT_EQ(SearchOrDie(*index, between, {})[0], (Hit{*slot, 0.0f, 1}));
+    };
+    check();
+    std::vector<float> between = queries[0];
+    for (float& x : between) x += 0.5f;
+    const auto slot = index->Put(between, 1);
+    ASSERT_TRUE(slot.ok());
+    check();
+    EXPECT_EQ(SearchOrDie(*index, between, {})[0], (Hit{*slot, 0.0f, 1}));
+  }
 }
 
 TEST(Index, WholeNumbersOfAByteAreSearchedLikeFloats) {
-  const auto index = MakeIndex(OptionsOf(64));
-  PutAll(*index, ByteVectors(2500, 64, 1));
-  LinkAll(*index);
-  EXPECT_GE(RecallAt10(*index, ByteVectors(100, 64, 2), 128), 0.98);
+  for (const Metric metric : {Metric::kL2, Metric::kManhattan}) {
+    const auto index = MakeIndex(OptionsOf(64, metric));
+    PutAll(*index, ByteVectors(2500, 64, 1));
+    LinkAll(*index);
+    EXPECT_GE(RecallAt10(*index, ByteVectors(100, 64, 2), 128), 0.98);
+  }
+}
+
+TEST(Index, ScoresAreWhatTheMetricIsNamedFor) {
+  EXPECT_EQ(ScoreOf(Metric::kL2, 9), 3);
+  EXPECT_EQ(ScoreOf(Metric::kCosine, 0.25f), 0.75f);
+  EXPECT_EQ(ScoreOf(Metric::kDot, -7), 7);
+  EXPECT_EQ(ScoreOf(Metric::kManhattan, 9), 9);
+  const auto index = MakeIndex(OptionsOf(3, Metric::kManhattan));
+  ASSERT_TRUE(index->Put(std::vector<float>{1, -2, 3}, 0).ok());
+  EXPECT_EQ(*index->Distance(std::vector<float>{0, 0, 0.5f}, 0), 5.5f);
 }
 
 // The first 10,000 vectors of the TEXMEX corpora, where they are at hand: in the
@@ -225,7 +243,7 @@ TEST(Index, FindsTheTrueNeighboursInSiftsmall) {
 TEST(Index, DimensionsOfDifferentScalesKeepTheirWeight) {
   // One dimension in four is a thousand times the others; in the plane of the
   // small ones the true neighbours differ.
-  for (const Metric metric : {Metric::kL2, Metric::kCosine, Metric::kDot}) {
+  for (const Metric metric : kMetrics) {
     const std::vector<float> scales = {10.0f, 0.3f, 1.0f, 0.01f};
     const auto index = MakeIndex(OptionsOf(64, metric));
     PutAll(*index, ClusteredVectors(2500, 64, 1, 50, scales));

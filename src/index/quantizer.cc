@@ -11,10 +11,14 @@ namespace vectron::index {
 namespace {
 
 constexpr size_t kBatch = 64;
-// A code or query differs by at most 255, and 66,051 * 255^2 < 2^32.
-constexpr uint64_t kWeightSumMax = 66'051;
-// 127 * 255 < 2^15.
-constexpr uint32_t kWeightMax = 127;
+// What the kernels can take. A code or query differs by at most 255: for squares
+// 66,051 * 255^2 < 2^32 and 127 * 255 < 2^15, else 16,843,009 * 255 < 2^32.
+struct WeightLimits {
+  uint32_t sum_max;
+  uint32_t weight_max;
+};
+constexpr WeightLimits kSquaresLimits{66'051, 127};
+constexpr WeightLimits kDifferencesLimits{16'843'009, 32'767};
 // Rows with a component so many standard deviations from its mean are left outside
 // of the ranges, as long as they are few: one wild row must not spoil the resolution of all.
 // What is wild may hide behind what is wilder, hence rounds.
@@ -143,46 +147,51 @@ Sq8Quantizer::Sq8Quantizer(Metric metric, std::vector<float> low, std::vector<fl
       inverse_step_(low_.size()) {
   VECTRON_CHECK(low_.size() == range_.size());
   for (size_t d = 0; d < low_.size(); ++d) step_[d] = range_[d] / 255.0f;
-  if (!is_dot()) ChooseL2Steps();
+  if (!is_dot()) ChooseSteps();
   // Where all were the same, whatever differs is outside.
   for (size_t d = 0; d < low_.size(); ++d) {
     inverse_step_[d] = step_[d] > 0 ? ToFloat(1.0 / step_[d]) : FLT_MAX;
   }
 }
 
-// The widest step becomes sqrt(weight_max) units, every other the next square
-// root of a whole number of units that is not below it. Where one step for all
-// would cost less than one bit of precision, all get it: weights of 1 are faster.
-void Sq8Quantizer::ChooseL2Steps() {
-  const double half = metric_ == Metric::kCosine ? 0.5 : 1;  // |a - b|^2 = 2 (1 - cos(a, b))
+// What a step counts for in a distance, its share (its square for l2 and cosine), becomes a whole
+// number of units, its weight: the greatest for the widest step, for every other the next one that
+// is not below it. Where one step for all would cost less than one bit of precision, all get it:
+// weights of 1 are faster.
+void Sq8Quantizer::ChooseSteps() {
   if (integral_) return;
-  double widest = 0;
-  double squares = 0;
+  const bool squares = metric_ != Metric::kManhattan;
+  const auto share_of = [&](double step) { return squares ? step * step : step; };
+  const double half = metric_ == Metric::kCosine ? 0.5 : 1;  // |a - b|^2 = 2 (1 - cos(a, b))
+  float widest_step = 0;
+  double total = 0;
   for (const float step : step_) {
-    widest = std::max<double>(widest, step);
-    squares += static_cast<double>(step) * step;
+    widest_step = std::max(widest_step, step);
+    total += share_of(step);
   }
+  const double widest = share_of(widest_step);
   const double dimension = static_cast<double>(step_.size());
+  const WeightLimits& limits = squares ? kSquaresLimits : kDifferencesLimits;
   uint32_t weight_max = 1;
-  if (dimension * widest * widest > 4 * squares) {
-    // Each weight is below its share plus one.
-    const double room = static_cast<double>(kWeightSumMax) - dimension;
-    const double share = squares > 0 ? squares / (widest * widest) : dimension;
-    weight_max = static_cast<uint32_t>(std::clamp<double>(room / share, 1, kWeightMax));
+  if (dimension * widest > share_of(2) * total) {
+    // Each weight is below its part plus one.
+    const double room = static_cast<double>(limits.sum_max) - dimension;
+    const double parts = total > 0 ? total / widest : dimension;
+    weight_max = static_cast<uint32_t>(std::clamp<double>(room / parts, 1, limits.weight_max));
   }
   if (weight_max == 1) {
-    std::fill(step_.begin(), step_.end(), ToFloat(widest));
-    scale_ = half * widest * widest;
+    std::fill(step_.begin(), step_.end(), widest_step);
+    scale_ = half * widest;
     return;
   }
-  const double unit = widest / std::sqrt(weight_max);
-  scale_ = half * unit * unit;
+  const double unit = widest / weight_max;
+  scale_ = half * unit;
   weights_.assign(padded_, 0);
   for (size_t d = 0; d < step_.size(); ++d) {
-    const double ratio = step_[d] / unit;
-    const double weight = std::clamp(std::ceil(ratio * ratio - 1e-6), 1.0, double{kWeightMax});
+    const double weight =
+        std::clamp<double>(std::ceil(share_of(step_[d]) / unit - 1e-6), 1, weight_max);
     weights_[d] = static_cast<int16_t>(weight);
-    step_[d] = ToFloat(unit * std::sqrt(weight));
+    step_[d] = ToFloat(squares ? std::sqrt(unit * weight) : unit * weight);
   }
 }
 
@@ -207,12 +216,11 @@ void Sq8Quantizer::Prepare(const float* query, Prepared* prepared) const {
     PrepareDot(query, prepared);
     return;
   }
-  auto* values = static_cast<int16_t*>(prepared->values.Resize(padded_ * sizeof(int16_t)));
-  for (size_t d = 0; d < low_.size(); ++d) {
-    const float place = (query[d] - low_[d]) * inverse_step_[d];
-    values[d] = static_cast<int16_t>(std::rint(place > 0 ? std::min(place, 255.0f) : 0.0f));
-  }
-  std::fill(values + low_.size(), values + padded_, int16_t{0});
+  thread_local std::vector<uint8_t> code;
+  code.resize(padded_);
+  kernels_->encode(query, low_.data(), inverse_step_.data(), low_.size(), code.data());
+  std::memset(code.data() + low_.size(), 0, padded_ - low_.size());
+  PrepareCode(code.data(), prepared);
 }
 
 void Sq8Quantizer::PrepareCode(const uint8_t* code, Prepared* prepared) const {
@@ -221,6 +229,10 @@ void Sq8Quantizer::PrepareCode(const uint8_t* code, Prepared* prepared) const {
     decoded.resize(low_.size());
     Decode(code, decoded.data());
     PrepareDot(decoded.data(), prepared);
+    return;
+  }
+  if (compares_bytes()) {
+    std::memcpy(prepared->values.Resize(padded_), code, padded_);
     return;
   }
   auto* values = static_cast<int16_t*>(prepared->values.Resize(padded_ * sizeof(int16_t)));
@@ -256,22 +268,32 @@ void Sq8Quantizer::PrepareDot(const float* query, Prepared* prepared) const {
   prepared->scale = static_cast<float>(-std::min(1 / scale, 1e28));
 }
 
+// Sums of differences, whole numbers.
+void Sq8Quantizer::Sums(const Prepared& prepared, const std::byte* const* rows, size_t count,
+                        uint32_t* sums) const {
+  const int16_t* query = prepared.values.As<int16_t>();
+  if (compares_bytes()) {
+    kernels_->l1_codes(prepared.values.As<uint8_t>(), rows, count, padded_, sums);
+  } else if (metric_ == Metric::kManhattan) {
+    kernels_->l1_weighted_codes(query, weights_.data(), rows, count, padded_, sums);
+  } else if (weights_.empty()) {
+    kernels_->l2_codes(query, rows, count, padded_, sums);
+  } else {
+    kernels_->l2_weighted_codes(query, weights_.data(), rows, count, padded_, sums);
+  }
+}
+
 void Sq8Quantizer::Distances(const Prepared& prepared, const std::byte* const* rows, size_t count,
                              float* distances) const {
-  const int16_t* query = prepared.values.As<int16_t>();
   while (count > 0) {
     const size_t batch = std::min(count, kBatch);
     if (!is_dot()) {
       uint32_t sums[kBatch];
-      if (weights_.empty()) {
-        kernels_->l2_codes(query, rows, batch, padded_, sums);
-      } else {
-        kernels_->l2_weighted_codes(query, weights_.data(), rows, batch, padded_, sums);
-      }
+      Sums(prepared, rows, batch, sums);
       for (size_t i = 0; i < batch; ++i) distances[i] = static_cast<float>(sums[i]);
     } else {
       int32_t sums[kBatch];
-      kernels_->dot_codes(query, rows, batch, padded_, sums);
+      kernels_->dot_codes(prepared.values.As<int16_t>(), rows, batch, padded_, sums);
       for (size_t i = 0; i < batch; ++i) {
         distances[i] = prepared.bias + prepared.scale * static_cast<float>(sums[i]);
       }

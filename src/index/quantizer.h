@@ -30,7 +30,7 @@ class AlignedBuffer {
 
 // One side of a distance, prepared once and then compared with many rows.
 struct Prepared {
-  AlignedBuffer values;  // int16 for codes, float for floats
+  AlignedBuffer values;  // for codes int16, or bytes as they have them; for floats float
   // distance = bias + scale * raw sum
   float bias = 0;
   float scale = 1;
@@ -42,13 +42,14 @@ struct Prepared {
 // For l2, and for cosine, which orders directions as l2 does, the distance between codes is a sum
 // of integers: step[d]^2 is a common unit times a small integer weight (1 to 127; all 1 where the
 // dimensions' scales are alike), so it needs nothing stored beside the codes and is exact for them:
-// what all vectors have in common, however large, cancels out. A vector outside the ranges is
+// what all vectors have in common, however large, cancels out. For manhattan the same holds of
+// step[d] itself (weights of 1 to 32,767). A vector outside the ranges is
 // clipped, which moves it towards every query that is inside, never away. For dot each dimension
 // has its own step, folded into the query; there clipping could hide a vector, and ranges must hold
 // all. All sums fit 32 bits by construction, for any dimension.
 //
 // Data whose components are whole numbers in 0..255 (image descriptors, pixels)
-// gets low 0 and step 1 for l2 and dot: `integral()`, its codes lose nothing.
+// gets low 0 and step 1, except for cosine: `integral()`, its codes lose nothing.
 //
 // Immutable after construction: thread-safe.
 class Sq8Quantizer {
@@ -86,8 +87,12 @@ class Sq8Quantizer {
 
  private:
   bool is_dot() const { return metric_ == Metric::kDot; }
-  void ChooseL2Steps();
+  // Whether the codes themselves are compared, byte by byte.
+  bool compares_bytes() const { return metric_ == Metric::kManhattan && weights_.empty(); }
+  void ChooseSteps();
   void PrepareDot(const float* query, Prepared* prepared) const;
+  void Sums(const Prepared& prepared, const std::byte* const* rows, size_t count,
+            uint32_t* sums) const;
 
   Metric metric_;
   size_t padded_;

@@ -132,6 +132,19 @@ const Case kCases[] = {
            Join(Gaussian(1200, kDimension, 1, 1e-3), Gaussian(kCount, kDimension, 3, 100, 500)),
            Gaussian(50, kDimension, 2, 1e-3)};
      }},
+    {"PlainManhattan", Metric::kManhattan,
+     [] {
+       return Data{Gaussian(kCount, kDimension, 1), Gaussian(50, kDimension, 2)};
+     }},
+    {"OneOutlierManhattan", Metric::kManhattan, [] { return OneOutlier(1e6); }},
+    {"CommonOffsetManhattan", Metric::kManhattan, [] { return CommonOffset(.01); }},
+    {"TinyThenWideManhattan", Metric::kManhattan,
+     [] {
+       return Data{Join(Gaussian(1200, kDimension, 1, .01), Gaussian(kCount, kDimension, 3)),
+                   Gaussian(50, kDimension, 2)};
+     },
+     1100},
+    {"WideDimensionAndOutlierManhattan", Metric::kManhattan, WideDimensionAndOutlier},
     {"QueriesFarFromAll", Metric::kL2,
      [] {
        return Data{Gaussian(kCount, kDimension, 1), Gaussian(50, kDimension, 2, 100)};

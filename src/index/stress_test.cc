@@ -63,6 +63,7 @@ class Stress : public ::testing::TestWithParam<Kind> {};
 INSTANTIATE_TEST_SUITE_P(Index, Stress,
                          ::testing::Values(Kind{Metric::kL2, Quantization::kSq8},
                                            Kind{Metric::kCosine, Quantization::kSq8},
+                                           Kind{Metric::kManhattan, Quantization::kSq8},
                                            Kind{Metric::kL2, Quantization::kNone}),
                          [](const auto& info) {
                            return std::string(MetricName(info.param.metric)) + "_" +

@@ -44,7 +44,8 @@ float ScoreOf(Metric metric, float distance);
 struct Hit {
   Slot slot = kNoSlot;
   // Smaller is nearer, whatever the metric: l2: squared distance; cosine:
-  // 1 - similarity; dot: minus the inner product. Exact (of the f32 vectors).
+  // 1 - similarity; dot: minus the inner product; manhattan: the distance. Exact (of the f32
+  // vectors).
   float distance = 0;
   // What was put with the vector that `distance` was computed of. (A caller that
   // looked it up by slot afterwards could find the slot's next vector there.)

@@ -70,6 +70,9 @@ void VectorSpace::Distances(const Prepared& prepared, const std::byte* const* ro
     case Metric::kL2:
       kernels_->l2_floats(query, rows, count, dimension_, distances);
       break;
+    case Metric::kManhattan:
+      kernels_->l1_floats(query, rows, count, dimension_, distances);
+      break;
     case Metric::kDot:
       kernels_->dot_floats(query, rows, count, dimension_, distances);
       for (size_t i = 0; i < count; ++i) distances[i] = -distances[i];
@@ -101,7 +104,17 @@ float VectorSpace::SlowDistance(const float* query, const float* row) const {
   for (size_t d = 0; d < dimension_; ++d) {
     const double x = row[d];
     const double q = query[d];
-    sum += metric_ == Metric::kL2 ? (x - q) * (x - q) : x * q;
+    switch (metric_) {
+      case Metric::kL2:
+        sum += (x - q) * (x - q);
+        break;
+      case Metric::kManhattan:
+        sum += std::abs(x - q);
+        break;
+      case Metric::kCosine:
+      case Metric::kDot:
+        sum += x * q;
+    }
   }
   if (metric_ == Metric::kDot) sum = -sum;
   if (metric_ == Metric::kCosine) sum = 1 - sum / Norm(row, dimension_);
@@ -122,8 +135,9 @@ void Scorer::Prepare(const float* query, Prepared* prepared) const {
 }
 
 bool Scorer::Lossless(const float* query) const {
-  if (codes_ == nullptr || space_->metric() != Metric::kL2 ||
-      !codes_->lossless.load(std::memory_order_relaxed)) {
+  const bool sums_differences =
+      space_->metric() == Metric::kL2 || space_->metric() == Metric::kManhattan;
+  if (codes_ == nullptr || !sums_differences || !codes_->lossless.load(std::memory_order_relaxed)) {
     return false;
   }
   bool whole = true;

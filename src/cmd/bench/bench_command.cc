@@ -98,6 +98,8 @@ void AddIngest(CLI::App* bench, int* exit_code) {
     for (const Status& status : {metric.status(), quantization.status()}) {
       if (!status.ok()) return SetExitCode(status, exit_code);
     }
+    const Status served = ValidateServedMetric(*metric);
+    if (!served.ok()) return SetExitCode(served, exit_code);
     VectorConfig& vector = flags->options.collection.vectors.front();
     vector.metric = *metric;
     vector.quantization = *quantization;
@@ -217,6 +219,8 @@ void AddGroundTruth(CLI::App* bench, int* exit_code) {
   command->callback([flags, exit_code] {
     const auto metric = MetricFromName(flags->metric);
     if (!metric.ok()) return SetExitCode(metric.status(), exit_code);
+    const Status served = ValidateServedMetric(*metric);
+    if (!served.ok()) return SetExitCode(served, exit_code);
     flags->options.metric = *metric;
     SetExitCode(ComputeGroundTruth(flags->options), exit_code);
   });

@@ -73,6 +73,8 @@ double DistanceOf(Metric metric, double dot, double query_square, double base_sq
       return base_square == 0 ? 0 : -dot / std::sqrt(base_square);
     case Metric::kDot:
       return -dot;
+    case Metric::kManhattan:
+      break;  // takes no inner product; bench_command.cc refuses it
   }
   return 0;
 }
@@ -177,6 +179,8 @@ class BlockSearcher {
         return terms * unit * std::sqrt(query_square);
       case Metric::kDot:
         return dot_error;
+      case Metric::kManhattan:
+        break;
     }
     return 0;
   }

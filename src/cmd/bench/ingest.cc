@@ -212,6 +212,8 @@ v1::Metric ToProto(Metric metric) {
       return v1::METRIC_COSINE;
     case Metric::kDot:
       return v1::METRIC_DOT;
+    case Metric::kManhattan:
+      break;  // bench_command.cc refuses it
   }
   return v1::METRIC_UNSPECIFIED;
 }

@@ -71,7 +71,7 @@ std::unique_ptr<VectorIndex> MixedIndex(const IndexOptions& options, bool bytes)
 }
 
 TEST(Checkpoint, GivesBackWhatWasThere) {
-  for (const Metric metric : {Metric::kL2, Metric::kCosine, Metric::kDot}) {
+  for (const Metric metric : kMetrics) {
     for (const Quantization quantization : {Quantization::kSq8, Quantization::kNone}) {
       for (const bool bytes : {false, true}) {
         const IndexOptions options = OptionsOf(20, metric, quantization);
@@ -107,7 +107,7 @@ TEST(Checkpoint, GivesBackWhatWasThere) {
 // Flags, labels, vectors, ranges and links: what is loaded is what was written. (The first file
 // may hold links that a reader drops.)
 TEST(Checkpoint, WrittenAgainItIsTheSame) {
-  for (const Metric metric : {Metric::kL2, Metric::kCosine, Metric::kDot}) {
+  for (const Metric metric : kMetrics) {
     for (const bool bytes : {false, true}) {
       const IndexOptions options = OptionsOf(20, metric);
       const TempFile files[3];

@@ -10,8 +10,12 @@
 namespace vectron::index {
 namespace {
 
-// 1.1 on distances. For the dot product, which is no distance, the plain heuristic.
-float AlphaOf(Metric metric) { return metric == Metric::kDot ? 1.0f : 1.21f; }
+// 1.1 on distances, of which l2 and cosine have the squares. For the dot product, which is no
+// distance, the plain heuristic.
+float AlphaOf(Metric metric) {
+  if (metric == Metric::kDot) return 1.0f;
+  return metric == Metric::kManhattan ? 1.1f : 1.21f;
+}
 
 // A node with fewer links after a repair is linked anew.
 constexpr size_t kLinksMin = 4;

@@ -101,6 +101,7 @@ double RecallAt10(const VectorIndex& index, const Vectors& queries, uint32_t ef)
 
 double TrueDistance(Metric metric, const std::vector<float>& a, const std::vector<float>& b) {
   double squares = 0;
+  double differences = 0;
   double product = 0;
   double a_square = 0;
   double b_square = 0;
@@ -108,11 +109,13 @@ double TrueDistance(Metric metric, const std::vector<float>& a, const std::vecto
     const double x = a[d];
     const double y = b[d];
     squares += (x - y) * (x - y);
+    differences += std::abs(x - y);
     product += x * y;
     a_square += x * x;
     b_square += y * y;
   }
   if (metric == Metric::kL2) return squares;
+  if (metric == Metric::kManhattan) return differences;
   if (metric == Metric::kDot) return -product;
   return 1 - product / std::sqrt(a_square) / std::sqrt(b_square);
 }

@@ -231,6 +231,8 @@ std::string_view DistanceName(Metric metric) {
       return "Dot";
     case Metric::kL2:
       return "Euclid";
+    case Metric::kManhattan:
+      return "Manhattan";
   }
   return "Euclid";
 }
