@@ -28,6 +28,12 @@ constexpr size_t kWildPart = 100;
 // Ranges for dot, which must hold what comes, are wider by this part on both sides.
 constexpr double kDotMargin = 0.125;
 
+// Factors for dot are worked out in floats within these, else in doubles.
+constexpr float kFactorMin = 1e-30f;
+constexpr float kFactorMax = 1e30f;
+// A sum of 65,535 floats, added one by one, is off by less.
+constexpr double kSumError = 1.01;
+
 bool IsByte(float x) { return x >= 0 && x <= 255 && x == std::rint(x); }
 
 // One dimension's sample, in doubles: neither sums nor ranges of floats overflow.
@@ -244,22 +250,32 @@ void Sq8Quantizer::PrepareCode(const uint8_t* code, Prepared* prepared) const {
 // such that each fits 16 bits and the sum of all, times 255, 31.
 void Sq8Quantizer::PrepareDot(const float* query, Prepared* prepared) const {
   auto* values = static_cast<int16_t*>(prepared->values.Resize(padded_ * sizeof(int16_t)));
-  double largest = 0;
-  double total = 0;
-  double offset = 0;
-  for (size_t d = 0; d < low_.size(); ++d) {
-    const double factor = std::abs(static_cast<double>(query[d]) * step_[d]);
-    largest = std::max(largest, factor);
-    total += factor;
-    offset += static_cast<double>(query[d]) * low_[d];
+  const FactorSums sums = kernels_->measure_factors(query, low_.data(), step_.data(), low_.size());
+  const bool fits =
+      sums.largest > kFactorMin && sums.total < kFactorMax && std::abs(sums.offset) < kFactorMax;
+  double largest = sums.largest;
+  double total = sums.total * kSumError;
+  double offset = sums.offset;
+  if (!fits) {
+    largest = total = offset = 0;
+    for (size_t d = 0; d < low_.size(); ++d) {
+      const double factor = std::abs(static_cast<double>(query[d]) * step_[d]);
+      largest = std::max(largest, factor);
+      total += factor;
+      offset += static_cast<double>(query[d]) * low_[d];
+    }
   }
   // Rounding may add one half a dimension.
   const double room =
       (2147483647.0 / 255 - static_cast<double>(low_.size())) / std::max(total, 1e-300);
   const double limit = std::min(32'766.0 / std::max(largest, 1e-300), room);
   const double scale = std::ldexp(1.0, std::clamp(std::ilogb(limit), -1000, 1000));
-  for (size_t d = 0; d < low_.size(); ++d) {
-    values[d] = static_cast<int16_t>(std::rint(static_cast<double>(query[d]) * step_[d] * scale));
+  if (fits) {
+    kernels_->round_factors(query, step_.data(), static_cast<float>(scale), low_.size(), values);
+  } else {
+    for (size_t d = 0; d < low_.size(); ++d) {
+      values[d] = static_cast<int16_t>(std::rint(static_cast<double>(query[d]) * step_[d] * scale));
+    }
   }
   std::fill(values + low_.size(), values + padded_, int16_t{0});
   // Clamped such that neither the product with a sum of 31 bits nor the addition

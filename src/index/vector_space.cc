@@ -55,6 +55,14 @@ void VectorSpace::Normalize(const float* vector, float* out) const {
     std::memcpy(out, vector, dimension_ * sizeof(float));
     return;
   }
+  const auto* row = reinterpret_cast<const std::byte*>(vector);
+  float square = 0;
+  kernels_->dot_floats(vector, &row, 1, dimension_, &square);
+  if (square > kSquareMin && square < kSquareMax) {
+    const auto inverse = static_cast<float>(1 / std::sqrt(static_cast<double>(square)));
+    for (size_t d = 0; d < dimension_; ++d) out[d] = vector[d] * inverse;
+    return;
+  }
   const double inverse = 1 / Norm(vector, dimension_);
   for (size_t d = 0; d < dimension_; ++d) out[d] = static_cast<float>(vector[d] * inverse);
 }

@@ -9,6 +9,13 @@
 
 namespace vectron::index {
 
+// What Kernels::measure_factors says of query[d] * step[d], a vector's factors.
+struct FactorSums {
+  float largest;  // of their absolute values
+  float total;    // of those
+  float offset;   // sum over d of query[d] * low[d]
+};
+
 // The inner loops, for one instruction set. Batches, not single vectors: one
 // indirect call for the 32 neighbours of a node costs nothing, and four rows
 // at a time share the loads of the query and one horizontal sum.
@@ -57,6 +64,14 @@ struct Kernels {
   // and clipped to 0..255. Returns how many were more than one half outside.
   size_t (*encode)(const float* vector, const float* low, const float* inverse_step,
                    size_t dimension, uint8_t* code);
+
+  // Not finite where that overflows.
+  FactorSums (*measure_factors)(const float* query, const float* low, const float* step,
+                                size_t dimension);
+  // factors[d] = query[d] * step[d] * scale, rounded to the nearest (even), where that is
+  // within 16 bits.
+  void (*round_factors)(const float* query, const float* step, float scale, size_t dimension,
+                        int16_t* factors);
 };
 
 enum class Isa { kScalar, kAvx2, kAvx512, kAvx512Vnni };

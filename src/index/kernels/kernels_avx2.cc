@@ -202,6 +202,45 @@ size_t Encode(const float* vector, const float* low, const float* inverse_step, 
   return outside;
 }
 
+FactorSums MeasureFactors(const float* query, const float* low, const float* step,
+                          size_t dimension) {
+  __m256 largest = _mm256_setzero_ps();
+  __m256 total = _mm256_setzero_ps();
+  __m256 offset = _mm256_setzero_ps();
+  for (size_t d = 0; d < dimension; d += 8) {
+    const __m256 q = Floats(query, d, dimension);
+    const __m256 product = _mm256_mul_ps(q, Floats(step, d, dimension));
+    const __m256 factor = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), product);
+    largest = _mm256_max_ps(factor, largest);
+    total = _mm256_add_ps(total, factor);
+    offset = _mm256_fmadd_ps(q, Floats(low, d, dimension), offset);
+  }
+  alignas(32) float lanes[3][8];
+  _mm256_store_ps(lanes[0], largest);
+  _mm256_store_ps(lanes[1], total);
+  _mm256_store_ps(lanes[2], offset);
+  FactorSums sums = {0, 0, 0};
+  for (size_t i = 0; i < 8; ++i) {
+    sums.largest = lanes[0][i] > sums.largest ? lanes[0][i] : sums.largest;
+    sums.total += lanes[1][i];
+    sums.offset += lanes[2][i];
+  }
+  return sums;
+}
+
+void RoundFactors(const float* query, const float* step, float scale, size_t dimension,
+                  int16_t* factors) {
+  size_t d = 0;
+  for (; d + 8 <= dimension; d += 8) {
+    const __m256 product = _mm256_mul_ps(_mm256_loadu_ps(query + d), _mm256_loadu_ps(step + d));
+    const __m256i wide = _mm256_cvtps_epi32(_mm256_mul_ps(product, _mm256_set1_ps(scale)));
+    _mm_storeu_si128(
+        reinterpret_cast<__m128i*>(factors + d),
+        _mm_packs_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1)));
+  }
+  kScalarKernels.round_factors(query + d, step + d, scale, dimension - d, factors + d);
+}
+
 }  // namespace
 
 constexpr Kernels kAvx2Kernels = {
@@ -216,6 +255,8 @@ constexpr Kernels kAvx2Kernels = {
     .dot_floats = DotFloats,
     .dot_norm_floats = DotNormFloats,
     .encode = Encode,
+    .measure_factors = MeasureFactors,
+    .round_factors = RoundFactors,
 };
 
 }  // namespace vectron::index

@@ -31,6 +31,8 @@ constexpr Kernels kAvx512Kernels = {
     .dot_floats = DotFloats,
     .dot_norm_floats = DotNormFloats,
     .encode = Encode,
+    .measure_factors = MeasureFactors,
+    .round_factors = RoundFactors,
 };
 
 }  // namespace vectron::index

@@ -20,6 +20,10 @@ inline __mmask8 FourMask(size_t first, size_t count) {
   return static_cast<__mmask8>(count - first >= 4 ? 15 : (1 << (count - first)) - 1);
 }
 
+inline __mmask16 SixteenMask(size_t left) {
+  return static_cast<__mmask16>(left >= 16 ? 0xffff : (1u << left) - 1);
+}
+
 inline __m256i Halves(__m512i a) {
   return _mm256_add_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
 }
@@ -125,8 +129,7 @@ inline void FloatSums(const float* query, const std::byte* const* rows, size_t c
     __m512 square[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(),
                         _mm512_setzero_ps()};
     for (size_t d = 0; d < dimension; d += 16) {
-      const size_t left = dimension - d;
-      const auto mask = static_cast<__mmask16>(left >= 16 ? 0xffff : (1u << left) - 1);
+      const __mmask16 mask = SixteenMask(dimension - d);
       const __m512 q = _mm512_maskz_loadu_ps(mask, query + d);
       for (size_t i = 0; i < 4; ++i) {
         const __m512 x =
@@ -174,8 +177,7 @@ size_t Encode(const float* vector, const float* low, const float* inverse_step, 
               uint8_t* code) {
   size_t outside = 0;
   for (size_t d = 0; d < dimension; d += 16) {
-    const size_t left = dimension - d;
-    const auto mask = static_cast<__mmask16>(left >= 16 ? 0xffff : (1u << left) - 1);
+    const __mmask16 mask = SixteenMask(dimension - d);
     const __m512 place = _mm512_mul_ps(_mm512_sub_ps(_mm512_maskz_loadu_ps(mask, vector + d),
                                                      _mm512_maskz_loadu_ps(mask, low + d)),
                                        _mm512_maskz_loadu_ps(mask, inverse_step + d));
@@ -187,6 +189,43 @@ size_t Encode(const float* vector, const float* low, const float* inverse_step, 
     _mm_mask_storeu_epi8(code + d, mask, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(clipped)));
   }
   return outside;
+}
+
+FactorSums MeasureFactors(const float* query, const float* low, const float* step,
+                          size_t dimension) {
+  __m512 largest = _mm512_setzero_ps();
+  __m512 total = _mm512_setzero_ps();
+  __m512 offset = _mm512_setzero_ps();
+  for (size_t d = 0; d < dimension; d += 16) {
+    const __mmask16 mask = SixteenMask(dimension - d);
+    const __m512 q = _mm512_maskz_loadu_ps(mask, query + d);
+    const __m512 factor = _mm512_abs_ps(_mm512_mul_ps(q, _mm512_maskz_loadu_ps(mask, step + d)));
+    largest = _mm512_max_ps(factor, largest);
+    total = _mm512_add_ps(total, factor);
+    offset = _mm512_fmadd_ps(q, _mm512_maskz_loadu_ps(mask, low + d), offset);
+  }
+  alignas(64) float lanes[3][16];
+  _mm512_store_ps(lanes[0], largest);
+  _mm512_store_ps(lanes[1], total);
+  _mm512_store_ps(lanes[2], offset);
+  FactorSums sums = {0, 0, 0};
+  for (size_t i = 0; i < 16; ++i) {
+    sums.largest = lanes[0][i] > sums.largest ? lanes[0][i] : sums.largest;
+    sums.total += lanes[1][i];
+    sums.offset += lanes[2][i];
+  }
+  return sums;
+}
+
+void RoundFactors(const float* query, const float* step, float scale, size_t dimension,
+                  int16_t* factors) {
+  for (size_t d = 0; d < dimension; d += 16) {
+    const __mmask16 mask = SixteenMask(dimension - d);
+    const __m512 product = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, query + d),
+                                         _mm512_maskz_loadu_ps(mask, step + d));
+    const __m512i wide = _mm512_cvtps_epi32(_mm512_mul_ps(product, _mm512_set1_ps(scale)));
+    _mm256_mask_storeu_epi16(factors + d, mask, _mm512_cvtepi32_epi16(wide));
+  }
 }
 
 }  // namespace

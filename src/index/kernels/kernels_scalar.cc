@@ -123,6 +123,25 @@ size_t Encode(const float* vector, const float* low, const float* inverse_step, 
   return outside;
 }
 
+FactorSums MeasureFactors(const float* query, const float* low, const float* step,
+                          size_t dimension) {
+  FactorSums sums = {0, 0, 0};
+  for (size_t d = 0; d < dimension; ++d) {
+    const float factor = __builtin_fabsf(query[d] * step[d]);
+    if (factor > sums.largest) sums.largest = factor;
+    sums.total += factor;
+    sums.offset += query[d] * low[d];
+  }
+  return sums;
+}
+
+void RoundFactors(const float* query, const float* step, float scale, size_t dimension,
+                  int16_t* factors) {
+  for (size_t d = 0; d < dimension; ++d) {
+    factors[d] = static_cast<int16_t>(__builtin_rintf(query[d] * step[d] * scale));
+  }
+}
+
 }  // namespace
 
 constexpr Kernels kScalarKernels = {
@@ -137,6 +156,8 @@ constexpr Kernels kScalarKernels = {
     .dot_floats = DotFloats,
     .dot_norm_floats = DotNormFloats,
     .encode = Encode,
+    .measure_factors = MeasureFactors,
+    .round_factors = RoundFactors,
 };
 
 }  // namespace vectron::index

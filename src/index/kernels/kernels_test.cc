@@ -357,6 +357,55 @@ TEST_P(EveryIsa, EncodesAsTheScalarOneDoes) {
   }
 }
 
+TEST_P(EveryIsa, FactorsAreMeasuredAndRounded) {
+  Random random(7);
+  for (const size_t dimension : kDimensions) {
+    const auto number = [&] { return static_cast<float>(random.Uniform() * 20 - 10); };
+    FloatRows floats(dimension, number);
+    const auto* query = reinterpret_cast<const float*>(floats.rows[0]);
+    const auto* low = reinterpret_cast<const float*>(floats.rows[1]);
+    const auto* step = reinterpret_cast<const float*>(floats.rows[2]);
+    const FactorSums sums = kernels().measure_factors(query, low, step, dimension);
+    double total = 0;
+    double offset = 0;
+    float largest = 0;
+    for (size_t d = 0; d < dimension; ++d) {
+      const float factor = std::abs(query[d] * step[d]);
+      largest = std::max(largest, factor);
+      total += factor;
+      offset += static_cast<double>(query[d]) * low[d];
+    }
+    EXPECT_EQ(sums.largest, largest);
+    EXPECT_NEAR(sums.total, total, total * 1e-3);
+    EXPECT_NEAR(sums.offset, offset, total * 1e-3 + 1);
+    for (const float scale : {4.0f, 32'766 / largest}) {
+      std::vector<int16_t> expected(dimension);
+      std::vector<int16_t> factors(dimension + 1, kUntouched);
+      kScalarKernels.round_factors(query, step, scale, dimension, expected.data());
+      kernels().round_factors(query, step, scale, dimension, factors.data());
+      EXPECT_EQ(factors.back(), static_cast<int16_t>(kUntouched));
+      factors.pop_back();
+      EXPECT_EQ(factors, expected) << dimension;
+      for (size_t d = 0; d < dimension; ++d) {
+        EXPECT_NEAR(factors[d], static_cast<double>(query[d]) * step[d] * scale, 0.51);
+      }
+    }
+  }
+}
+
+TEST_P(EveryIsa, FactorsThatOverflowAreNotFinite) {
+  for (const size_t dimension : {1u, 8u, 17u, 100u}) {
+    std::vector<float> query(dimension, 0.0f);
+    query.back() = FLT_MAX;
+    const std::vector<float> step(dimension, 2.0f);
+    const FactorSums sums =
+        kernels().measure_factors(query.data(), step.data(), step.data(), dimension);
+    EXPECT_TRUE(std::isinf(sums.largest));
+    EXPECT_TRUE(std::isinf(sums.total));
+    EXPECT_TRUE(std::isinf(sums.offset));
+  }
+}
+
 TEST(Kernels, TheBestOnesAreSupported) {
   bool found = false;
   for (const Isa isa : kIsas)
