@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build test demo lint asan tsan bench format clean
+.PHONY: help build test demo lint asan tsan neon bench format clean
 
 JOBS ?= $(shell nproc)
 VENV := build/venv
@@ -38,6 +38,10 @@ asan tsan: ## unit tests under a sanitizer
 	@cmake --preset $@ $(QUIET)
 	@ninja -C build/$@ -j $(JOBS)
 	@ctest --preset $@ -LE style -j 1
+
+neon: ## the kernels for 64-bit ARM, tested under an emulator
+	@scripts/install-deps neon
+	@scripts/check-neon
 
 bench: ## bench/standalone.sh on DATA=<folder> (a TEXMEX set)
 	@$(MAKE) --no-print-directory build

@@ -74,11 +74,14 @@ struct Kernels {
                         int16_t* factors);
 };
 
-enum class Isa { kScalar, kAvx2, kAvx512, kAvx512Vnni };
-inline constexpr Isa kIsas[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Vnni};
+enum class Isa { kScalar, kAvx2, kAvx512, kAvx512Vnni, kNeon, kNeonDotprod };
+// Of one family of processors, better ones come later.
+inline constexpr Isa kIsas[] = {Isa::kScalar,     Isa::kAvx2, Isa::kAvx512,
+                                Isa::kAvx512Vnni, Isa::kNeon, Isa::kNeonDotprod};
 
-const char* IsaName(Isa isa);  // "scalar", "avx2", "avx512", "avx512vnni"
+const char* IsaName(Isa isa);  // "scalar", "avx2", "avx512", "avx512vnni", "neon", "neondotprod"
 bool IsaSupported(Isa isa);    // by this processor
+// The scalar ones where this program has no others, being for another family.
 const Kernels& KernelsFor(Isa isa);
 
 // The best for this processor; VECTRON_ISA=<name> in the environment asks for
@@ -92,6 +95,9 @@ extern const Kernels kScalarKernels;
 extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512Kernels;
 extern const Kernels kAvx512VnniKernels;
+#elif defined(__aarch64__)
+extern const Kernels kNeonKernels;
+extern const Kernels kNeonDotprodKernels;
 #endif
 
 }  // namespace vectron::index
