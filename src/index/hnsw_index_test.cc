@@ -211,33 +211,22 @@ TEST(Index, ScoresAreWhatTheMetricIsNamedFor) {
   EXPECT_EQ(*index->Distance(std::vector<float>{0, 0, 0.5f}, 0), 5.5f);
 }
 
-// The first 10,000 vectors of the TEXMEX corpora, where they are at hand: in the
-// folder that VECTRON_DATA names, or in ../shared/data beside the sources. The
-// tests above need no file.
 TEST(Index, FindsTheTrueNeighboursInSiftsmall) {
-  const char* data = std::getenv("VECTRON_DATA");
-  const std::string folder =
-      (data != nullptr ? std::string(data) : VECTRON_SOURCE_DIR "/../shared/data") + "/siftsmall/";
-  const auto base = VectorFile::Open(folder + "siftsmall_base.fvecs");
-  const auto queries = VectorFile::Open(folder + "siftsmall_query.fvecs");
-  const auto truth = IdFile::Open(folder + "siftsmall_groundtruth.ivecs");
+  const auto base = testing::ReadVectors("siftsmall/siftsmall_base.fvecs", 10'000);
+  const auto queries = testing::ReadVectors("siftsmall/siftsmall_query.fvecs", 100);
+  const auto truth = IdFile::Open(testing::DataPath("siftsmall/siftsmall_groundtruth.ivecs"));
   if (!base.ok() || !queries.ok() || !truth.ok()) GTEST_SKIP() << base.status();
-  const auto index = MakeIndex(OptionsOf(base->dimension()));
-  std::vector<float> row(base->dimension());
-  for (size_t i = 0; i < base->count(); ++i) {
-    base->CopyRow(i, row);
-    ASSERT_TRUE(index->Put(row, i).ok());
-  }
+  const auto index = MakeIndex(OptionsOf(static_cast<uint32_t>((*base)[0].size())));
+  const auto slots = PutAll(*index, *base);
   LinkAll(*index);
   size_t found = 0;
-  for (size_t i = 0; i < queries->count(); ++i) {
-    queries->CopyRow(i, row);
+  for (size_t i = 0; i < queries->size(); ++i) {
     const auto nearest = truth->Row(i).first(10);
-    for (const Hit& hit : SearchOrDie(*index, row, {})) {
-      found += std::count(nearest.begin(), nearest.end(), static_cast<int32_t>(hit.label)) > 0;
+    for (const Hit& hit : SearchOrDie(*index, (*queries)[i], {})) {
+      found += std::count(nearest.begin(), nearest.end(), static_cast<int32_t>(hit.slot)) > 0;
     }
   }
-  EXPECT_GE(static_cast<double>(found) / static_cast<double>(10 * queries->count()), 0.98);
+  EXPECT_GE(static_cast<double>(found) / static_cast<double>(10 * queries->size()), 0.98);
 }
 
 TEST(Index, DimensionsOfDifferentScalesKeepTheirWeight) {

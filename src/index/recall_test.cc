@@ -242,6 +242,75 @@ TEST(Recall, StatsTellWhereCodesMislead) {
   EXPECT_GT(misled_part(outlier), 0.02);
 }
 
+// Real vectors, each dimension of which has a scale and an offset of its own, so that there are
+// neither whole numbers nor one step that would do for all.
+TEST(Recall, RealFloatsOfManyScalesAreFoundAsByFloats) {
+  const auto base = testing::ReadVectors("siftsmall/siftsmall_base.fvecs", 4000);
+  const auto queries = testing::ReadVectors("siftsmall/siftsmall_query.fvecs", 100);
+  if (!base.ok() || !queries.ok()) GTEST_SKIP() << base.status();
+  // Orders of magnitude between the widest dimension and the narrowest.
+  for (const double orders : {1.0, 4.0}) {
+    const auto scaled = [&](Vectors vectors) {
+      for (auto& vector : vectors) {
+        for (size_t d = 0; d < vector.size(); ++d) {
+          const double part =
+              static_cast<double>(d * 37 % vector.size()) / static_cast<double>(vector.size() - 1);
+          const double scale = std::pow(10, orders * (part - 0.5));
+          vector[d] = static_cast<float>((vector[d] + 30 * static_cast<double>(d % 5)) * scale);
+        }
+      }
+      return vectors;
+    };
+    for (const Metric metric : kMetrics) {
+      const Data data{scaled(*base), scaled(*queries)};
+      const Case a_case{"", metric, {}, 0};
+      const auto codes = Build(a_case, data, Quantization::kSq8);
+      const auto floats = Build(a_case, data, Quantization::kNone);
+      LinkAll(*codes);
+      LinkAll(*floats);
+      for (const uint32_t ef : {32u, 64u, 128u}) {
+        EXPECT_GE(Recall(*codes, data.queries, ef), Recall(*floats, data.queries, ef) - 0.01)
+            << MetricName(metric) << ", " << orders << " orders, ef " << ef;
+      }
+      EXPECT_LT(codes->Stats().misled_part, 0.1) << MetricName(metric) << ", " << orders;
+    }
+  }
+}
+
+// Around a centre that turns as it moves away from the origin.
+Vectors Drifted(size_t count, uint64_t seed, size_t step) {
+  Vectors vectors = Gaussian(count, kDimension, seed);
+  const double time = static_cast<double>(step);
+  for (auto& vector : vectors) {
+    for (size_t d = 0; d < kDimension; ++d) {
+      vector[d] += static_cast<float>(2 * time * std::cos(time / 4 + static_cast<double>(d)));
+    }
+  }
+  return vectors;
+}
+
+TEST(Recall, RangesAreLearntAnewWhenTheDataDrift) {
+  constexpr size_t kSteps = 12;
+  for (const Metric metric : kMetrics) {
+    Data data;
+    for (size_t step = 0; step < kSteps; ++step) {
+      data.vectors = Join(std::move(data.vectors), Drifted(500, 10 + step, step));
+    }
+    // Where the data are in the end.
+    data.queries = Drifted(50, 2, kSteps - 1);
+    const Case a_case{"", metric, {}, 500};
+    const auto codes = Build(a_case, data, Quantization::kSq8);
+    const auto floats = Build(a_case, data, Quantization::kNone);
+    LinkAll(*codes);
+    LinkAll(*floats);
+    EXPECT_GE(Recall(*codes, data.queries, 64), Recall(*floats, data.queries, 64) - 0.02)
+        << MetricName(metric);
+    // Not because floats were used instead: the codes can tell near from far.
+    for (int i = 0; i < 3; ++i) Recall(*codes, data.queries, 64);
+    EXPECT_LT(codes->Stats().misled_part, 0.1) << MetricName(metric);
+  }
+}
+
 // Walks must find out of a clump of identical vectors, and into what surrounds it.
 TEST(Recall, AClumpOfIdenticalVectorsIsNoTrap) {
   for (const Quantization quantization : {Quantization::kSq8, Quantization::kNone}) {

@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "common/check.h"
+#include "common/texmex.h"
 
 namespace vectron::index::testing {
 namespace {
@@ -46,6 +47,19 @@ Vectors ByteVectors(size_t count, size_t dimension, uint64_t seed) {
   for (auto& vector : vectors) {
     for (float& x : vector) x = std::clamp(std::rint(x * 40 + 100), 0.0f, 255.0f);
   }
+  return vectors;
+}
+
+std::string DataPath(const std::string& name) {
+  const char* folder = std::getenv("VECTRON_DATA");
+  return (folder != nullptr ? std::string(folder) : VECTRON_SOURCE_DIR "/../shared/data") + "/" +
+         name;
+}
+
+StatusOr<Vectors> ReadVectors(const std::string& name, size_t count_max) {
+  VECTRON_ASSIGN_OR_RETURN(const VectorFile file, VectorFile::Open(DataPath(name)));
+  Vectors vectors(std::min(file.count(), count_max), std::vector<float>(file.dimension()));
+  for (size_t i = 0; i < vectors.size(); ++i) file.CopyRow(i, vectors[i]);
   return vectors;
 }
 

@@ -20,6 +20,11 @@ Vectors ClusteredVectors(size_t count, size_t dimension, uint64_t seed, size_t c
 // The same, rounded to whole numbers in 0..255.
 Vectors ByteVectors(size_t count, size_t dimension, uint64_t seed);
 
+// The first vectors of a file of the TEXMEX corpora, where these are at hand: in the folder that
+// VECTRON_DATA names, or in ../shared/data beside the sources. No test needs them.
+std::string DataPath(const std::string& name);
+StatusOr<Vectors> ReadVectors(const std::string& name, size_t count_max);
+
 std::unique_ptr<VectorIndex> MakeIndex(const IndexOptions& options);
 // Puts all; slot i is vector i of a fresh index, its label is LabelOf(i).
 inline uint64_t LabelOf(uint64_t i) { return i * 1'000'003 + 17; }
