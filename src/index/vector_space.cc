@@ -50,6 +50,24 @@ Status VectorSpace::Validate(std::span<const float> vector, const char* what) co
   return OkStatus();
 }
 
+bool VectorSpace::HoldsBytes(const float* vector) const {
+  // Some at a time without a branch, which the compiler makes a few instructions of.
+  constexpr size_t kAtOnce = 16;
+  const auto differs = [](float x) -> uint32_t {
+    return static_cast<float>(static_cast<int32_t>(std::min(std::max(x, 0.0f), 255.0f))) != x;
+  };
+  size_t d = 0;
+  for (; d + kAtOnce <= dimension_; d += kAtOnce) {
+    uint32_t some = 0;
+    for (size_t i = 0; i < kAtOnce; ++i) some |= differs(vector[d + i]);
+    if (some != 0) return false;
+  }
+  for (; d < dimension_; ++d) {
+    if (differs(vector[d]) != 0) return false;
+  }
+  return true;
+}
+
 void VectorSpace::Normalize(const float* vector, float* out) const {
   if (metric_ != Metric::kCosine) {
     std::memcpy(out, vector, dimension_ * sizeof(float));
@@ -142,18 +160,14 @@ void Scorer::Prepare(const float* query, Prepared* prepared) const {
   }
 }
 
-bool Scorer::Lossless(const float* query) const {
+bool Scorer::LosslessRows() const {
+  return codes_ == nullptr || codes_->lossless.load(std::memory_order_relaxed);
+}
+
+bool Scorer::LosslessFor(bool query_holds_bytes) const {
   const bool sums_differences =
       space_->metric() == Metric::kL2 || space_->metric() == Metric::kManhattan;
-  if (codes_ == nullptr || !sums_differences || !codes_->lossless.load(std::memory_order_relaxed)) {
-    return false;
-  }
-  bool whole = true;
-  for (size_t d = 0; d < space_->dimension(); ++d) {
-    const float x = std::min(std::max(query[d], 0.0f), 255.0f);
-    whole = whole && static_cast<float>(static_cast<int32_t>(x)) == query[d];
-  }
-  return whole;
+  return codes_ != nullptr && sums_differences && query_holds_bytes && LosslessRows();
 }
 
 void Scorer::PrepareSlot(Slot slot, Prepared* prepared) const {

@@ -32,6 +32,8 @@ class VectorSpace {
   // `what`: "vector" or "query", for the message.
   Status Validate(std::span<const float> vector, const char* what) const;
 
+  // Whether all components are whole numbers within 0..255.
+  bool HoldsBytes(const float* vector) const;
   // What queries and codes are made of: the vector itself, or its direction for
   // cosine.
   void Normalize(const float* vector, float* out) const;
@@ -96,14 +98,13 @@ class Scorer {
   double scale() const { return codes_ != nullptr ? codes_->quantizer.scale() : 1; }
   // Whether codes proved misleading. Only where there are codes.
   void Report(bool misled) const { codes_->trust.Report(misled); }
-  // True if the distances from `query` are those of the floats, bit for bit, as
+  // True if the distances from a query are those of the floats, bit for bit, as
   // far as they are below kLosslessMax: whole numbers that a float holds whatever
   // the order in which they are added up. Asked after the rows were looked at.
-  bool Lossless(const float* query) const;
+  // `query_holds_bytes` as VectorSpace::HoldsBytes says.
+  bool LosslessFor(bool query_holds_bytes) const;
   // True if codes lose nothing of the vectors.
-  bool LosslessRows() const {
-    return codes_ == nullptr || codes_->lossless.load(std::memory_order_relaxed);
-  }
+  bool LosslessRows() const;
   static constexpr float kLosslessMax = 16'777'216.0f;  // 2^24
 
   // `query` is valid and, for cosine, need not be normalised.

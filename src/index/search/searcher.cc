@@ -128,7 +128,9 @@ StatusOr<std::vector<Hit>> Searcher::Find(std::span<const float> query, bool* ti
   Scorer scorer = core_.MakeScorer();
   for (;;) {
     scorer.Prepare(query.data(), &scratch_.query);
-    ef_min_ = scorer.exact() || scorer.Lossless(scratch_.exact_query.values.As<float>())
+    query_holds_bytes_ = !scorer.exact() && scorer.LosslessRows() &&
+                         core_.space.HoldsBytes(scratch_.exact_query.values.As<float>());
+    ef_min_ = scorer.exact() || scorer.LosslessFor(query_holds_bytes_)
                   ? k_
                   : std::min<size_t>(RerankCount(), k_ + kRerankBeamMore);
     refused_from_ = std::numeric_limits<float>::infinity();
@@ -300,7 +302,7 @@ bool Searcher::BestHits(const Scorer& scorer, std::vector<Hit>* hits, bool* ties
   }
   const bool exact =
       scorer.exact() || (!hits->empty() && hits->back().distance < Scorer::kLosslessMax &&
-                         scorer.Lossless(scratch_.exact_query.values.As<float>()));
+                         scorer.LosslessFor(query_holds_bytes_));
   if (!exact && !MeasureBest(scorer, hits)) return false;
   const Hit last_found = hits->empty() ? Hit() : hits->back();
   const bool found_more = found.size() > hits->size() || found.full();

@@ -96,7 +96,8 @@ class Searcher {
   SlotFilter& filter_;
   size_t k_;  // options_.k, or more to come to the end of a tie
   SearchScratch& scratch_;
-  size_t ef_min_ = 0;  // what must be told apart exactly must be in the beam
+  bool query_holds_bytes_ = false;  // looked at where it matters
+  size_t ef_min_ = 0;               // what must be told apart exactly must be in the beam
   // Approximate distance from which on the walk refused what it met.
   float refused_from_ = std::numeric_limits<float>::infinity();
 };
