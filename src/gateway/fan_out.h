@@ -64,7 +64,7 @@ using ShardPointers = std::vector<const rpc::ShardInfo*>;
 //   using Cargo = ...;     what a part carries
 //   using Response = ...;  what a worker answers
 //   static constexpr bool kIsWrite;
-//   Status Validate(const CollectionConfig&, const Limits&);
+//   Status Validate(const rpc::CollectionInfo&, const Limits&);
 //   void Begin(Core&, const CollectionView&);  before anything is sent
 //   Cargo TakeWhole();                         what is to be split
 //   std::vector<std::pair<const rpc::ShardInfo*, Cargo>> Split(Cargo, const ShardPointers&);
@@ -80,7 +80,7 @@ class FanOut : public std::enable_shared_from_this<FanOut<Kind>> {
     CollectionView collection = core_.routing().Lookup(kind_.collection);
     Status refusal = OkStatus();
     if (collection) {
-      refusal = kind_.Validate(collection->config, core_.limits());
+      refusal = kind_.Validate(*collection.info, core_.limits());
       if (refusal.ok()) return Begin(std::move(collection));
     } else {
       refusal = ValidateCollectionName(kind_.collection);
@@ -107,7 +107,7 @@ class FanOut : public std::enable_shared_from_this<FanOut<Kind>> {
     CollectionView collection = FindIn(*std::move(map), kind_.collection);
     if (!collection) return kind_.Fail(core_, CollectionNotFound(kind_.collection));
     Status status =
-        collection->id == known ? refusal : kind_.Validate(collection->config, core_.limits());
+        collection->id == known ? refusal : kind_.Validate(*collection.info, core_.limits());
     if (!status.ok()) return kind_.Fail(core_, std::move(status));
     Begin(std::move(collection));
   }

@@ -166,6 +166,9 @@ void GatewayImpl::Count(std::string collection, RequestOptions options, Callback
                                [reply = Metered(Operation::kCount, std::move(done))](
                                    StatusOr<CollectionReport> report) mutable {
                                  if (!report.ok()) return reply(report.status());
+                                 if (!report->failed_shards.empty()) {
+                                   return reply(report->failed_shards.front().second);
+                                 }
                                  reply(report->stats.point_count);
                                }));
 }

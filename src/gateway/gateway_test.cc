@@ -379,6 +379,10 @@ TEST_F(GatewayTest, ADamagedShardIsPartOfWhatACollectionIs) {
   EXPECT_EQ(report->failed_shards[0].first, damaged);
   EXPECT_EQ(ReasonOf(report->failed_shards[0].second), Reason::kCorruption);
   EXPECT_LT(report->stats.point_count, 30u);
+  // A count of the others is no count.
+  cluster_.Inject(damaged, {MakeError(Reason::kCorruption, "a file is damaged")});
+  const auto count = [&](auto done) { gateway_->Count(kName, {}, std::move(done)); };
+  EXPECT_EQ(ReasonOf(Await<uint64_t>(count).status()), Reason::kCorruption);
   // What passes is no state of the collection.
   cluster_.Inject(damaged, {MakeError(Reason::kOverloaded, "busy")});
   EXPECT_EQ(ReasonOf(get().status()), Reason::kOverloaded);
@@ -554,6 +558,87 @@ TEST_F(GatewayTest, AReadOfACollectionThatWasReplacedIsOneOfItsSuccessor) {
     }
   }
   cluster_.ReleaseWatchers();
+}
+
+TEST_F(GatewayTest, AHitThatChangesBeforeItIsFetchedIsSearchedForAgain) {
+  const rpc::CollectionInfo info = Create(Config(3));
+  ASSERT_TRUE(Write(Line(0, 100))->status.ok());
+  // Point 0 is the nearest; what becomes of it after the last shard was searched:
+  const std::vector<WriteOp> changes = {UpsertPoints{{MakePoint(0, {1000, 1})}},
+                                        DeletePoints{Ids(0, 1)}};
+  for (const WriteOp& change : changes) {
+    ASSERT_TRUE(Write(Line(0, 1))->status.ok());
+    cluster_.AfterRead(info.shards.back().id, [&] { ASSERT_TRUE(Write(change)->status.ok()); });
+    const auto found = Search({{.vector = {0, 1}, .k = 3}}, {.payload = true, .vectors = true});
+    ASSERT_TRUE(found.ok()) << found.status();
+    ASSERT_THAT(found->results[0], SizeIs(3));
+    for (size_t i = 0; i < 3; ++i) {
+      const ScoredRecord& hit = found->results[0][i];
+      EXPECT_EQ(hit.record.id, PointId(i + 1));
+      EXPECT_EQ(hit.score, hit.record.vectors[0].values[0]);
+    }
+  }
+}
+
+TEST_F(GatewayTest, HitsThatNeverStopChangingComeWithTheirOwnScores) {
+  const rpc::CollectionInfo info = Create(Config(3));
+  ASSERT_TRUE(Write(Line(0, 100))->status.ok());
+  float place = 0;
+  std::function<void()> move = [&] {
+    cluster_.AfterRead(info.shards.back().id, move);
+    place = 0.25f - place;
+    ASSERT_TRUE(Write(UpsertPoints{{MakePoint(0, {place, 1})}})->status.ok());
+  };
+  cluster_.AfterRead(info.shards.back().id, move);
+  const auto found = Search({{.vector = {0, 1}, .k = 3}}, {.vectors = true});
+  cluster_.AfterRead(info.shards.back().id, nullptr);
+  ASSERT_TRUE(found.ok()) << found.status();
+  ASSERT_THAT(found->results[0], SizeIs(3));
+  for (const ScoredRecord& hit : found->results[0]) {
+    EXPECT_EQ(hit.score, hit.record.vectors[0].values[0]);
+  }
+}
+
+TEST_F(GatewayTest, WhatWasFoundIsNotFetchedFromASuccessor) {
+  const rpc::CollectionInfo info = Create(Config(3));
+  ASSERT_TRUE(Write(Line(0, 100))->status.ok());
+  const auto replace = [&] {
+    ASSERT_TRUE(*Await<bool>(
+        [&](auto done) { gateway_->DropCollection(kName, kNoDeadline, std::move(done)); }));
+    Create(Config(3));
+    ASSERT_TRUE(Write(UpsertPoints{{MakePoint(0, {7, 1})}})->status.ok());
+  };
+  cluster_.AfterRead(info.shards.back().id, replace);
+  const auto found = Search({{.vector = {0, 1}, .k = 3}}, {.vectors = true});
+  ASSERT_TRUE(found.ok()) << found.status();
+  ASSERT_THAT(found->results[0], SizeIs(1));
+  EXPECT_EQ(found->results[0][0].score, 7);
+
+  const ShardId last = cluster_.Info(kName).shards.back().id;
+  ASSERT_TRUE(Write(Line(0, 100))->status.ok());
+  cluster_.AfterRead(last, replace);
+  const auto page = Await<RecordsReport>([&](auto done) {
+    gateway_->Scroll(kName, {.limit = 10}, {.vectors = true}, {}, std::move(done));
+  });
+  ASSERT_TRUE(page.ok()) << page.status();
+  ASSERT_THAT(page->records, SizeIs(1));
+  EXPECT_EQ(page->records[0].vectors[0].values[0], 7);
+}
+
+TEST_F(GatewayTest, AShardThatIsGoneWhenHitsAreFetchedIsMissingFromAPartialAnswer) {
+  const rpc::CollectionInfo info = Create(Config(3));
+  ASSERT_TRUE(Write(Line(0, 100))->status.ok());
+  const ShardId gone = info.shards.front().id;
+  cluster_.AfterRead(info.shards.back().id, [&] {
+    cluster_.Inject(gone, {MakeError(Reason::kUnavailable, "gone")}, 100'000);
+  });
+  RequestOptions options;
+  options.allow_partial = true;
+  options.deadline = SystemClock().Now() + milliseconds(500);
+  const auto found = Search({{.vector = {0, 1}, .k = 90}}, {.vectors = true}, options);
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_THAT(found->missing_shards, ElementsAre(gone));
+  EXPECT_GT(found->results[0].size(), 30u);
 }
 
 TEST_F(GatewayTest, ItsOwnChangesOfCollectionsAreSeenAtOnce) {

@@ -49,11 +49,26 @@ RequestOptions AtLeastAsNewAs(const SessionToken& first, const RequestOptions& o
   return second;
 }
 
-void Fetch(Core& core, const std::string& collection, std::vector<PointId> ids,
-           const Select& select, RequestOptions options, Callback<RecordsReport> done) {
-  GetKind get(collection, std::move(ids), select, std::move(options), std::move(done));
-  get.Trust();
+// What was found in one collection is not to be fetched from another of its name.
+struct Found {
+  std::string collection;
+  CollectionId id;
+  std::vector<PointId> ids;
+};
+
+void Fetch(Core& core, Found found, const Select& select, RequestOptions options,
+           Callback<RecordsReport> done) {
+  GetKind get(std::move(found.collection), std::move(found.ids), select, std::move(options),
+              std::move(done));
+  get.Trust(found.id);
   RunRequest(&core, std::move(get));
+}
+
+// Whether something that ended so may be begun again.
+bool MayBeginAgain(const Status& status, const RequestOptions& options, const Clock& clock) {
+  const Reason reason = ReasonOf(status);
+  return reason != Reason::kResponseTooLarge && reason != Reason::kCancelled &&
+         clock.Now() < options.deadline;
 }
 
 Status ResponseTooLarge(const Limits& limits) {
@@ -63,54 +78,73 @@ Status ResponseTooLarge(const Limits& limits) {
                                limits.response_bytes_max));
 }
 
-// Puts the records that were fetched into the results, and takes out those that are
-// gone. A record may be among the results of many queries, so it is counted here.
-Status FillResults(const std::vector<Record>& fetched, const Limits& limits,
-                   std::vector<std::vector<ScoredRecord>>* results) {
-  absl::flat_hash_map<PointId, const Record*> records;
-  for (const Record& record : fetched) records.emplace(record.id, &record);
+// A record may be among the results of many queries, and counts each time.
+Status CheckSize(const std::vector<std::vector<ScoredRecord>>& results, const Limits& limits) {
   size_t bytes = 0;
   size_t count = 0;
-  for (auto& result : *results) {
-    size_t kept = 0;
-    for (ScoredRecord& hit : result) {
-      const auto it = records.find(hit.record.id);
-      if (it == records.end()) continue;
-      bytes += ContentBytes(*it->second);
+  for (const auto& result : results) {
+    for (const ScoredRecord& hit : result) {
+      bytes += ContentBytes(hit.record);
       if (++count > 1 && bytes > limits.response_bytes_max) return ResponseTooLarge(limits);
-      result[kept++] = {*it->second, hit.score};
     }
-    result.resize(kept);
   }
   return OkStatus();
 }
 
+// Puts the records that were fetched into the results, which hold up to where each hit's shard
+// had been read. False if a record is gone or was written since: its score is another's.
+StatusOr<bool> FillResults(const std::vector<Record>& fetched, const Limits& limits,
+                           std::vector<std::vector<ScoredRecord>>* results) {
+  absl::flat_hash_map<PointId, const Record*> records;
+  for (const Record& record : fetched) records.emplace(record.id, &record);
+  for (const auto& result : *results) {
+    for (const ScoredRecord& hit : result) {
+      const auto it = records.find(hit.record.id);
+      if (it == records.end() || it->second->version > hit.record.version) return false;
+    }
+  }
+  size_t bytes = 0;
+  size_t count = 0;
+  for (auto& result : *results) {
+    for (ScoredRecord& hit : result) {
+      hit.record = *records.find(hit.record.id)->second;
+      bytes += ContentBytes(hit.record);
+      if (++count > 1 && bytes > limits.response_bytes_max) return ResponseTooLarge(limits);
+    }
+  }
+  return true;
+}
+
 // A page of a scroll over several shards, whose ids are known.
 struct PageFetch {
-  std::string collection;
-  std::vector<PointId> ids;
+  Found found;
+  ScrollQuery query;
   Select select;
-  RequestOptions options;
+  RequestOptions options;  // of the scroll
   RecordsReport report;
   Reply<RecordsReport> reply;
 };
 
 // Fetches the records of as many of them as one answer may hold.
 void FetchPage(Core& core, const std::shared_ptr<PageFetch>& page) {
-  Fetch(core, page->collection, page->ids, page->select, page->options,
+  Fetch(core, page->found, page->select, AtLeastAsNewAs(page->report.token, page->options),
         [&core, page](StatusOr<RecordsReport> fetched) {
           if (fetched.ok()) {
             page->report.records = std::move(fetched->records);
             return page->reply(std::move(page->report));
           }
-          const bool too_large = ReasonOf(fetched.status()) == Reason::kResponseTooLarge;
-          if (!too_large || page->ids.size() <= 1) {
+          std::vector<PointId>& ids = page->found.ids;
+          if (ReasonOf(fetched.status()) == Reason::kResponseTooLarge && ids.size() > 1) {
+            const size_t half = ids.size() / 2;
+            page->report.next = ids[half];
+            ids.resize(half);
+            return FetchPage(core, page);
+          }
+          if (!MayBeginAgain(fetched.status(), page->options, core.clock())) {
             return page->reply(Annotate(fetched.status(), "fetching the page"));
           }
-          const size_t half = page->ids.size() / 2;
-          page->report.next = page->ids[half];
-          page->ids.resize(half);
-          FetchPage(core, page);
+          RunRequest(&core, ScrollKind(std::move(page->found.collection), std::move(page->query),
+                                       page->select, page->options, std::move(page->reply)));
         });
 }
 
@@ -149,7 +183,8 @@ SearchKind::SearchKind(std::string collection, std::vector<SearchQuery> queries,
       select_(std::move(select)),
       reply_(std::move(reply)) {}
 
-Status SearchKind::Validate(const CollectionConfig& config, const Limits& limits) const {
+Status SearchKind::Validate(const rpc::CollectionInfo& info, const Limits& limits) const {
+  const CollectionConfig& config = info.config;
   if (queries_.empty()) return InvalidArgument("the request has no queries");
   if (queries_.size() > limits.batch_queries_max) {
     return MakeError(Reason::kLimitExceeded,
@@ -174,7 +209,8 @@ Status SearchKind::Validate(const CollectionConfig& config, const Limits& limits
 }
 
 void SearchKind::Begin(Core&, const CollectionView& collection) {
-  fetch_winners_ = collection->shards.size() > 1 && WantsContent(select_);
+  fetch_winners_ =
+      collection->shards.size() > 1 && WantsContent(select_) && attempt_ < kAttemptCountMax;
 }
 
 void SearchKind::Send(rpc::WorkerApi& worker, const Part<SearchKind>& part, Deadline deadline,
@@ -202,7 +238,10 @@ void SearchKind::Finish(Core& core, const std::vector<Part<SearchKind>*>& parts)
   if (failed != nullptr) core.metrics().AnsweredPartially();
   report.token = TokenOf(parts);
   Merge(parts, &report);
-  if (fetch_winners_) return FetchWinners(core, std::move(report));
+  if (fetch_winners_) return FetchWinners(core, answered->collection->id, std::move(report));
+  // Each shard has held its own part to the limit.
+  const Status fits = parts.size() > 1 ? CheckSize(report.results, core.limits()) : OkStatus();
+  if (!fits.ok()) return reply_(fits);
   reply_(std::move(report));
 }
 
@@ -210,6 +249,14 @@ void SearchKind::Merge(const std::vector<Part<SearchKind>*>& parts, SearchReport
   if (parts.size() == 1) {
     report->results = std::move(parts[0]->outcome->results);
     return;
+  }
+  if (fetch_winners_) {
+    for (Part<SearchKind>* part : parts) {
+      if (!part->outcome.ok()) continue;
+      for (auto& result : part->outcome->results) {
+        for (ScoredRecord& hit : result) hit.record.version = part->outcome->read_index.value();
+      }
+    }
   }
   report->results.resize(queries_.size());
   const CollectionConfig& config = parts[0]->collection->config;
@@ -224,22 +271,42 @@ void SearchKind::Merge(const std::vector<Part<SearchKind>*>& parts, SearchReport
   }
 }
 
-void SearchKind::FetchWinners(Core& core, SearchReport report) {
+void SearchKind::FetchWinners(Core& core, CollectionId id, SearchReport report) {
   std::vector<PointId> ids;
   for (const auto& result : report.results) {
     for (const ScoredRecord& hit : result) ids.push_back(hit.record.id);
   }
   ids = WithoutRepetitions(std::move(ids));
   if (ids.empty()) return reply_(std::move(report));
-  const RequestOptions second = AtLeastAsNewAs(report.token, options);
-  Fetch(core, collection, std::move(ids), select_, second,
+  RequestOptions second = AtLeastAsNewAs(report.token, options);
+  if (options.allow_partial) {
+    // Leaves time to begin again without the shard that does not answer.
+    const TimePoint now = core.clock().Now();
+    second.deadline = now + (options.deadline - now) / 2;
+  }
+  Found found{collection, id, std::move(ids)};
+  const Select select = select_;
+  Fetch(core, std::move(found), select, std::move(second),
         [&core, report = std::move(report),
-         reply = std::move(reply_)](StatusOr<RecordsReport> fetched) mutable {
-          if (!fetched.ok()) return reply(Annotate(fetched.status(), "fetching the points found"));
-          Status status = FillResults(fetched->records, core.limits(), &report.results);
-          if (!status.ok()) return reply(std::move(status));
-          reply(std::move(report));
+         self = std::move(*this)](StatusOr<RecordsReport> fetched) mutable {
+          self.OnFetched(core, std::move(report), std::move(fetched));
         });
+}
+
+void SearchKind::OnFetched(Core& core, SearchReport report, StatusOr<RecordsReport> fetched) {
+  if (!fetched.ok()) {
+    if (MayBeginAgain(fetched.status(), options, core.clock())) return BeginAgain(core);
+    return reply_(Annotate(fetched.status(), "fetching the points found"));
+  }
+  const StatusOr<bool> complete = FillResults(fetched->records, core.limits(), &report.results);
+  if (!complete.ok()) return reply_(complete.status());
+  if (!*complete) return BeginAgain(core);
+  reply_(std::move(report));
+}
+
+void SearchKind::BeginAgain(Core& core) {
+  ++attempt_;
+  RunRequest(&core, std::move(*this));
 }
 
 void SearchKind::Fail(Core&, Status status) { reply_(std::move(status)); }
@@ -251,9 +318,13 @@ GetKind::GetKind(std::string collection, std::vector<PointId> ids, Select select
       select_(std::move(select)),
       done_(std::move(done)) {}
 
-Status GetKind::Validate(const CollectionConfig& config, const Limits& limits) const {
-  if (trusted_) return OkStatus();
-  VECTRON_RETURN_IF_ERROR(ValidateSelect(config, select_));
+Status GetKind::Validate(const rpc::CollectionInfo& info, const Limits& limits) const {
+  if (trusted_.has_value()) {
+    if (info.id == *trusted_) return OkStatus();
+    return MakeError(Reason::kUnavailable,
+                     fmt::format("collection '{}' was replaced while it was read", collection));
+  }
+  VECTRON_RETURN_IF_ERROR(ValidateSelect(info.config, select_));
   return ValidateIds(ids_, limits);
 }
 
@@ -302,8 +373,8 @@ ScrollKind::ScrollKind(std::string collection, ScrollQuery query, Select select,
       select_(std::move(select)),
       reply_(std::move(reply)) {}
 
-Status ScrollKind::Validate(const CollectionConfig& config, const Limits& limits) const {
-  VECTRON_RETURN_IF_ERROR(ValidateSelect(config, select_));
+Status ScrollKind::Validate(const rpc::CollectionInfo& info, const Limits& limits) const {
+  VECTRON_RETURN_IF_ERROR(ValidateSelect(info.config, select_));
   return ValidateScroll(query_, limits);
 }
 
@@ -333,8 +404,8 @@ void ScrollKind::Finish(Core& core, const std::vector<Part<ScrollKind>*>& parts)
   std::vector<PointId> ids;
   ids.reserve(page.records.size());
   for (Record& record : page.records) ids.push_back(std::move(record.id));
-  const RequestOptions second = AtLeastAsNewAs(report.token, options);
-  FetchPage(core, std::make_shared<PageFetch>(PageFetch{collection, std::move(ids), select_, second,
+  Found found{collection, parts[0]->collection->id, std::move(ids)};
+  FetchPage(core, std::make_shared<PageFetch>(PageFetch{std::move(found), query_, select_, options,
                                                         std::move(report), std::move(reply_)}));
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -22,7 +23,9 @@ rpc::ReadOptions ReadFor(ShardId shard, const RequestOptions& options, Deadline 
 
 // k nearest of every shard, merged. With several shards they are asked for ids and
 // scores only, and the winners' payloads and vectors are fetched afterwards, from a
-// state at least as new; a winner that is deleted in between is left out.
+// state at least as new. Where a winner was written or deleted in between, the search
+// begins again; at the last attempt every shard gives payloads and vectors with its own
+// hits, which are of one state.
 class SearchKind : public RequestBase {
  public:
   using Cargo = Everything;
@@ -32,7 +35,7 @@ class SearchKind : public RequestBase {
   SearchKind(std::string collection, std::vector<SearchQuery> queries, Select select,
              RequestOptions options, Reply<SearchReport> reply);
 
-  Status Validate(const CollectionConfig& config, const Limits& limits) const;
+  Status Validate(const rpc::CollectionInfo& info, const Limits& limits) const;
   void Begin(Core& core, const CollectionView& collection);
   Everything TakeWhole() const { return {}; }
   std::vector<std::pair<const rpc::ShardInfo*, Everything>> Split(
@@ -46,11 +49,16 @@ class SearchKind : public RequestBase {
 
  private:
   void Merge(const std::vector<Part<SearchKind>*>& parts, SearchReport* report) const;
-  void FetchWinners(Core& core, SearchReport report);
+  void FetchWinners(Core& core, CollectionId id, SearchReport report);
+  void OnFetched(Core& core, SearchReport report, StatusOr<RecordsReport> fetched);
+  void BeginAgain(Core& core);
+
+  static constexpr int kAttemptCountMax = 3;
 
   rpc::SharedQueries queries_;
   Select select_;
   Reply<SearchReport> reply_;
+  int attempt_ = 1;
   bool fetch_winners_ = false;
 };
 
@@ -63,10 +71,11 @@ class GetKind : public RequestBase {
 
   GetKind(std::string collection, std::vector<PointId> ids, Select select, RequestOptions options,
           Callback<RecordsReport> done);
-  // Of ids that a merge found, which may be more than a client may ask for.
-  void Trust() { trusted_ = true; }
+  // Of ids that a merge found in this collection, which may be more than a client may ask
+  // for. UNAVAILABLE if another has taken its name.
+  void Trust(CollectionId found_in) { trusted_ = found_in; }
 
-  Status Validate(const CollectionConfig& config, const Limits& limits) const;
+  Status Validate(const rpc::CollectionInfo& info, const Limits& limits) const;
   void Begin(Core&, const CollectionView&) {}
   std::vector<PointId> TakeWhole();
   std::vector<std::pair<const rpc::ShardInfo*, std::vector<PointId>>> Split(
@@ -80,7 +89,7 @@ class GetKind : public RequestBase {
   std::vector<PointId> ids_;
   Select select_;
   Callback<RecordsReport> done_;
-  bool trusted_ = false;
+  std::optional<CollectionId> trusted_;
 };
 
 // A page of ids; with several shards, payloads and vectors come afterwards, as in
@@ -94,7 +103,7 @@ class ScrollKind : public RequestBase {
   ScrollKind(std::string collection, ScrollQuery query, Select select, RequestOptions options,
              Reply<RecordsReport> reply);
 
-  Status Validate(const CollectionConfig& config, const Limits& limits) const;
+  Status Validate(const rpc::CollectionInfo& info, const Limits& limits) const;
   void Begin(Core& core, const CollectionView& collection);
   Everything TakeWhole() const { return {}; }
   std::vector<std::pair<const rpc::ShardInfo*, Everything>> Split(
@@ -122,7 +131,7 @@ class StatsKind : public RequestBase {
 
   StatsKind(std::string collection, RequestOptions options, Callback<CollectionReport> done);
 
-  Status Validate(const CollectionConfig&, const Limits&) const { return OkStatus(); }
+  Status Validate(const rpc::CollectionInfo&, const Limits&) const { return OkStatus(); }
   void Begin(Core&, const CollectionView&) {}
   Everything TakeWhole() const { return {}; }
   std::vector<std::pair<const rpc::ShardInfo*, Everything>> Split(

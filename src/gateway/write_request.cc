@@ -57,9 +57,9 @@ WriteKind::WriteKind(std::string collection, WriteOp op, RequestOptions options,
       op_(std::move(op)),
       reply_(std::move(reply)) {}
 
-Status WriteKind::Validate(const CollectionConfig& config, const Limits& limits) const {
+Status WriteKind::Validate(const rpc::CollectionInfo& info, const Limits& limits) const {
   VECTRON_RETURN_IF_ERROR(ValidateSession(options.write_session));
-  return ValidateWrite(config, op_, limits);
+  return ValidateWrite(info.config, op_, limits);
 }
 
 void WriteKind::Begin(Core& core, const CollectionView&) {

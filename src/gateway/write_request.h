@@ -17,7 +17,7 @@ class WriteKind : public RequestBase {
 
   WriteKind(std::string collection, WriteOp op, RequestOptions options, Reply<WriteReport> reply);
 
-  Status Validate(const CollectionConfig& config, const Limits& limits) const;
+  Status Validate(const rpc::CollectionInfo& info, const Limits& limits) const;
   void Begin(Core& core, const CollectionView& collection);
   WriteOp TakeWhole() { return std::move(op_); }
   std::vector<std::pair<const rpc::ShardInfo*, WriteOp>> Split(WriteOp op,

@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "common/metrics.h"
@@ -29,12 +31,24 @@ void SendVersion(const CallPtr& call) {
   call->Send(std::move(response));
 }
 
-// Ready is who can answer what needs the placement driver.
+// Ready is who can answer what needs the placement driver. A shard whose data are damaged does not
+// make the others unready, and is named.
+std::string Readiness(const rpc::ClusterStatus& status) {
+  std::string text;
+  for (const rpc::ClusterStatus::Worker& worker : status.workers) {
+    for (const rpc::ReplicaReport& replica : worker.replicas) {
+      if (replica.failure.empty()) continue;
+      text += fmt::format("shard {} cannot serve: {}\n", replica.shard.value(), replica.failure);
+    }
+  }
+  return text.empty() ? "all shards are ready" : "ready, but\n" + text;
+}
+
 void SendReadiness(const RestContext& context, const CallPtr& call) {
-  context.gateway->ListCollections(
+  context.gateway->ClusterStatus(
       call->request().received_at + kReadyTimeout,
-      Then<std::vector<rpc::CollectionInfo>>(call, [call](const std::vector<rpc::CollectionInfo>&) {
-        SendText(call, 200, "all shards are ready", "text/plain");
+      Then<rpc::ClusterStatus>(call, [call](const rpc::ClusterStatus& status) {
+        SendText(call, 200, Readiness(status), "text/plain");
       }));
 }
 

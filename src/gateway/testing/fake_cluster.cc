@@ -126,6 +126,7 @@ class FakeCluster::Worker final : public rpc::WorkerApi {
   template <typename Response, typename Request, typename Fill>
   void Read(const Request& request, Callback<Response> done, Fill fill) {
     StatusOr<Response> answer;
+    std::function<void()> then;
     {
       MutexLock lock(cluster_.mutex_);
       cluster_.reads_.emplace_back(node_, request.read);
@@ -141,8 +142,10 @@ class FakeCluster::Worker final : public rpc::WorkerApi {
       } else {
         answer = Response{.read_index = LogIndex(shard->index)};
         fill(*shard, &*answer);
+        then = std::exchange(shard->after_read, nullptr);
       }
     }
+    if (then) then();
     done(std::move(answer));
   }
 
@@ -207,6 +210,11 @@ std::unique_ptr<Gateway> FakeCluster::MakeGatewayOver(const Clock& clock) {
 void FakeCluster::Inject(ShardId shard, Fault fault, int times) {
   MutexLock lock(mutex_);
   for (int i = 0; i < times; ++i) shards_.at(shard).faults.push_back(fault);
+}
+
+void FakeCluster::AfterRead(ShardId shard, std::function<void()> then) {
+  MutexLock lock(mutex_);
+  shards_.at(shard).after_read = std::move(then);
 }
 
 void FakeCluster::SetLeader(ShardId shard, NodeId leader) {

@@ -35,6 +35,8 @@ class FakeCluster final : public rpc::PlacementApi {
     std::function<void()> then;   // what happens before a write is answered
   };
   void Inject(ShardId shard, Fault fault, int times = 1);
+  // Once: after the shard has read for the next read, before it answers.
+  void AfterRead(ShardId shard, std::function<void()> then);
   // Requests to the node are answered with NOT_LEADER that names `leader`.
   void SetLeader(ShardId shard, NodeId leader);
   // Until released, watchers hear nothing of changes.
@@ -75,6 +77,7 @@ class FakeCluster final : public rpc::PlacementApi {
     std::map<PointId, std::pair<Point, uint64_t>> points;  // and versions
     std::map<std::pair<uint64_t, uint64_t>, StatusOr<WriteResult>> applied;
     std::deque<Fault> faults;
+    std::function<void()> after_read;
     uint64_t index = 0;
     NodeId leader;
   };
