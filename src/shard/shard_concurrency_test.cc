@@ -77,6 +77,37 @@ TEST_F(ShardConcurrencyTest, SearchesNeverMissAPointThatIsReplacedMeanwhile) {
   ExpectEqualToModel();
 }
 
+TEST_F(ShardConcurrencyTest, SearchesFindAsManyAsThereAreWhilePointsComeAndGo) {
+  Start();
+  std::vector<Point> points;
+  for (uint64_t i = 0; i < 60; ++i) {
+    points.push_back({PointId(i), {{"", Vector(static_cast<float>(i))}}, "{\"i\":1}"});
+  }
+  ASSERT_TRUE(Upsert(points).ok());
+  std::atomic<uint64_t> search_count{0};
+  std::atomic<uint64_t> short_count{0};
+  for (int thread = 0; thread < 2; ++thread) {
+    Spawn("search", [&] {
+      SearchQuery query;
+      query.vector = Vector(0);
+      query.k = 10;
+      const auto found = shard_->Search(query, {.payload = true}, {});
+      if (!found.ok()) return;
+      short_count += found->size() == query.k ? 0 : 1;
+      ++search_count;
+    });
+  }
+  // One of the nearest after the other is gone for a moment.
+  for (size_t i = 0; i < 1500 || search_count < 500; ++i) {
+    const Point& point = points[i % 10];
+    ASSERT_TRUE(Write(DeletePoints{{point.id}}).ok());
+    ASSERT_TRUE(Upsert({point}).ok());
+  }
+  StopAll();
+  EXPECT_EQ(short_count, 0u);
+  ExpectEqualToModel();
+}
+
 TEST_F(ShardConcurrencyTest, ScoreVectorAndPayloadOfAHitAreOfOneVersion) {
   Start();
   const auto points_at = [](int round) {

@@ -24,6 +24,9 @@ bool IsBetter(Metric metric, const ScoredRecord& a, const ScoredRecord& b) {
 
 bool SelectsAnything(const Select& select) { return select.payload || select.vectors; }
 
+// How many hits more than wanted an attempt at a search looks for.
+uint32_t SparesOf(int attempt) { return attempt == 1 ? 0 : 16u << (2 * (attempt - 2)); }
+
 // Records are read so many at a time: what is not to be in the answer must not be in
 // memory either.
 constexpr size_t kRecordsPerRead = 64;
@@ -110,27 +113,36 @@ StatusOr<std::vector<ScoredRecord>> Shard::SearchIn(const State& state, const Se
   options.cancelled = limits.cancelled;
 
   // A winner may be deleted or moved away before its payload is read. Then another
-  // point may belong in its place, so the search is done again; the index follows the
-  // store at once, so this ends, unless the points are written without pause.
-  constexpr int kAttemptCountMax = 3;
+  // point may belong in its place, so the search is done again, with some to spare: what
+  // is lost of those is lost without harm, as long as the k-th that is left is no
+  // worse than the last that was found.
+  constexpr int kAttemptCountMax = 4;
   for (int attempt = 1;; ++attempt) {
     const LogIndex seen = state.applied();
+    options.k = query.k + SparesOf(attempt);
     VECTRON_ASSIGN_OR_RETURN(auto neighbours, state.index->Search(number, query.vector, options));
+    // Whatever else there is, it is not wanted.
+    bool is_all = neighbours.size() < options.k;
     std::vector<ScoredRecord> results;
     results.reserve(neighbours.size());
     for (PointIndex::Neighbour& neighbour : neighbours) {
       if (query.score_threshold.has_value() &&
           !PassesThreshold(config.metric, neighbour.score, *query.score_threshold)) {
-        break;  // the rest is worse
+        is_all = true;  // the rest is worse
+        break;
       }
       ScoredRecord& result = results.emplace_back();
       result.record.id = std::move(neighbour.id);
       result.score = neighbour.score;
     }
     if (!SelectsAnything(select) || results.empty()) return results;
+    const float last_score = results.back().score;
     VECTRON_ASSIGN_OR_RETURN(const bool complete,
                              FillRecords(state, query, seen, select, limits, &results));
-    if (complete || attempt == kAttemptCountMax) return results;
+    const bool enough = results.size() >= query.k &&
+                        !IsBetterScore(config.metric, last_score, results[query.k - 1].score);
+    if (results.size() > query.k) results.resize(query.k);
+    if (complete || is_all || enough || attempt == kAttemptCountMax) return results;
   }
 }
 
