@@ -100,6 +100,23 @@ TEST(Quantizer, DistancesFollowTheTrueOnes) {
   }
 }
 
+// Factors that floats hold, and those that they do not.
+TEST(Quantizer, ProductsFollowTheTrueOnesWhateverTheirSize) {
+  for (const float size : {1e-16f, 1e-8f, 1.0f, 1e8f, 1e16f}) {
+    const Vectors vectors = ClusteredVectors(300, 64, 1, 20, {size});
+    const Sq8Quantizer quantizer = LearnFrom(Metric::kDot, vectors);
+    double spread = 0;
+    double error = 0;
+    for (const auto& vector : vectors) {
+      const double truth = TrueDistance(Metric::kDot, vectors[0], vector);
+      const double difference = CodeDistance(quantizer, vectors[0], vector) - truth;
+      spread += truth * truth;
+      error += difference * difference;
+    }
+    EXPECT_LT(std::sqrt(error / spread), 0.01) << size;
+  }
+}
+
 TEST(Quantizer, SumsFitInTheLargestDimension) {
   for (const Metric metric : {Metric::kL2, Metric::kDot, Metric::kManhattan}) {
     Vectors vectors(2, std::vector<float>(kDimensionMax));
