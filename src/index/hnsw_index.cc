@@ -367,7 +367,10 @@ IndexStats HnswIndex::Stats() const {
   {
     const EpochManager::Guard guard = core_.epochs.Enter();
     const CodeSet* codes = core_.codes.current();
-    if (codes != nullptr) stats.misled_part = codes->trust.misled_part();
+    if (codes != nullptr) {
+      stats.misled_part = codes->trust.misled_part();
+      stats.cold_bytes = core_.space.memory_bytes();
+    }
   }
   stats.memory_bytes = core_.space.memory_bytes() + core_.graph.memory_bytes() +
                        core_.codes.memory_bytes() + core_.live.memory_bytes() +

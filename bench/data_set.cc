@@ -1,0 +1,78 @@
+#include "data_set.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+
+#include "common/check.h"
+#include "common/texmex.h"
+
+namespace vectron::bench {
+namespace {
+
+std::vector<float> ReadRows(const VectorFile& file, size_t limit, bool normalize) {
+  const size_t count = std::min(file.count(), limit);
+  std::vector<float> rows(count * file.dimension());
+  for (size_t i = 0; i < count; ++i) {
+    const std::span<float> row(rows.data() + i * file.dimension(), file.dimension());
+    file.CopyRow(i, row);
+    if (!normalize) continue;
+    double squares = 0;
+    for (const float x : row) squares += static_cast<double>(x) * x;
+    for (float& x : row) x = static_cast<float>(x / std::sqrt(squares));
+  }
+  return rows;
+}
+
+}  // namespace
+
+StatusOr<DataSet> ReadDataSet(const DataSetFiles& files, Metric metric) {
+  VECTRON_ASSIGN_OR_RETURN(const VectorFile base, VectorFile::Open(files.base));
+  VECTRON_ASSIGN_OR_RETURN(const VectorFile queries, VectorFile::Open(files.queries));
+  if (base.dimension() != queries.dimension()) {
+    return InvalidArgument("base and queries have different dimensions");
+  }
+  DataSet data;
+  data.dimension = base.dimension();
+  data.base = ReadRows(base, files.base_limit, metric == Metric::kCosine);
+  data.queries = ReadRows(queries, files.query_limit, metric == Metric::kCosine);
+  if (files.truth.empty() || data.count() < base.count()) return data;
+  VECTRON_ASSIGN_OR_RETURN(const IdFile truth, IdFile::Open(files.truth));
+  if (truth.count() < data.query_count() || truth.width() < kK) {
+    return InvalidArgument(
+        fmt::format("the truth has fewer rows than queries, or fewer than {} columns", kK));
+  }
+  for (size_t i = 0; i < data.query_count(); ++i) {
+    const auto row = truth.Row(i).first(kK);
+    data.truth.emplace_back(row.begin(), row.end());
+  }
+  return data;
+}
+
+void FindTruth(const index::VectorIndex& index, DataSet* data) {
+  index::SearchOptions search;
+  search.k = kK;
+  search.exact = true;
+  for (size_t i = 0; i < data->query_count(); ++i) {
+    const auto hits = index.Search({data->Query(i), data->dimension}, search);
+    VECTRON_CHECK_OK(hits);
+    data->truth.emplace_back();
+    for (const index::Hit& hit : *hits) {
+      data->truth.back().push_back(static_cast<uint32_t>(hit.label));
+    }
+  }
+}
+
+double RecallOf(const std::vector<std::vector<uint32_t>>& found, const DataSet& data) {
+  size_t hits = 0;
+  for (size_t i = 0; i < found.size(); ++i) {
+    for (const uint32_t label : found[i]) {
+      hits += static_cast<size_t>(std::count(data.truth[i].begin(), data.truth[i].end(), label));
+    }
+  }
+  return static_cast<double>(hits) / static_cast<double>(kK * found.size());
+}
+
+}  // namespace vectron::bench
