@@ -1,273 +1,208 @@
-// Measures filtered search: recall and time of each plan, and what the planner
-// chooses, at falling selectivities, for matches that are scattered at random and for
-// matches that lie together far from the query. Times are of the thread's
-// processor time: the machine may be shared.
+// Measures filtered search: recall and time of each plan, and of what the planner chooses, at
+// falling selectivities, for matches that lie here or there. Says of each cell whether
+// the planner's choice finds enough and takes no longer than it may; the exit code is 2 if one
+// does not.
 
 #include <fmt/format.h>
-#include <roaring/roaring.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <fstream>
+#include <array>
 #include <limits>
 #include <memory>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "common/check.h"
-#include "common/random.h"
-#include "common/texmex.h"
 #include "common/thread.h"
+#include "data_set.h"
+#include "filter_sets.h"
 #include "index/kernels/kernels.h"
 #include "index/vector_index.h"
+#include "stopwatch.h"
 
 namespace vectron::bench {
 namespace {
 
 struct Arguments {
-  std::string base;
-  std::string queries;
+  DataSetFiles files;
   std::string checkpoint;
-  size_t limit = std::numeric_limits<size_t>::max();
-  size_t query_limit = 200;
   int threads = 2;
+  int passes = 7;
   uint32_t ef = 128;
   bool predicate = false;
   std::vector<double> selectivities = {0.5, 0.1, 0.01, 0.001, 0.0001};
 };
 
-constexpr uint32_t kK = 10;
-// The least disturbed counts.
-constexpr int kPasses = 5;
-constexpr size_t kPivots = 4;
+constexpr index::FilterPlan kPlans[] = {index::FilterPlan::kScan, index::FilterPlan::kTwoHop,
+                                        index::FilterPlan::kCollect, index::FilterPlan::kAuto};
+constexpr size_t kPlanCount = std::size(kPlans);
+constexpr size_t kChosen = kPlanCount - 1;
 
-double ThreadSeconds() {
-  timespec time{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
-}
-
-struct BitmapDeleter {
-  void operator()(roaring_bitmap_t* bitmap) const { roaring_bitmap_free(bitmap); }
-};
-using Bitmap = std::unique_ptr<roaring_bitmap_t, BitmapDeleter>;
-
-// Which slots match, for each query one of a few sets.
-struct Filters {
-  std::vector<Bitmap> sets;
-  std::vector<size_t> set_of_query;
-};
-
-using Rows = std::vector<std::vector<float>>;
-
-StatusOr<Rows> ReadRows(const std::string& path, size_t limit) {
-  VECTRON_ASSIGN_OR_RETURN(const VectorFile file, VectorFile::Open(path));
-  Rows rows(std::min(limit, file.count()), std::vector<float>(file.dimension()));
-  for (size_t i = 0; i < rows.size(); ++i) file.CopyRow(i, rows[i]);
-  return rows;
-}
-
-std::unique_ptr<index::VectorIndex> Build(const index::IndexOptions& options, const Rows& base,
-                                          int thread_count) {
-  auto index = index::VectorIndex::Create(options);
-  VECTRON_CHECK_OK(index);
-  for (size_t i = 0; i < base.size(); ++i) VECTRON_CHECK_OK((*index)->Put(base[i], i));
-  std::vector<std::unique_ptr<Thread>> threads;
-  for (int i = 0; i < thread_count; ++i) {
-    threads.push_back(std::make_unique<Thread>("build", ThreadPriority::kNormal, [&index] {
-      while ((*index)->LinkPending(64) > 0) {
-      }
-    }));
-  }
-  for (auto& thread : threads) thread->Join();
-  return std::move(index).value();
-}
+constexpr double kRecallMin = 0.95;
+// The planner's time, as a multiple of that of the best plan that finds enough.
+constexpr double kRatioMax = 1.2;
 
 // From the checkpoint, if there is one; else it is written.
 StatusOr<std::unique_ptr<index::VectorIndex>> LoadOrBuild(const Arguments& arguments,
-                                                          const Rows& base) {
+                                                          const DataSet& data) {
   index::IndexOptions options;
-  options.dimension = static_cast<uint32_t>(base[0].size());
+  options.dimension = static_cast<uint32_t>(data.dimension);
   struct stat stat {};
   if (!arguments.checkpoint.empty() && ::stat(arguments.checkpoint.c_str(), &stat) == 0) {
     VECTRON_ASSIGN_OR_RETURN(auto index, index::VectorIndex::Load(options, arguments.checkpoint));
-    if (index->Stats().live_count == base.size()) return index;
+    if (index->Stats().live_count == data.count()) return index;
     return InvalidArgument("the checkpoint holds another number of vectors");
   }
-  auto index = Build(options, base, arguments.threads);
+  VECTRON_ASSIGN_OR_RETURN(auto index, index::VectorIndex::Create(options));
+  for (size_t i = 0; i < data.count(); ++i) {
+    VECTRON_RETURN_IF_ERROR(index->Put({data.Row(i), data.dimension}, i).status());
+  }
+  RunInParallel("build", arguments.threads, [&](int) {
+    while (index->LinkPending(64) > 0) {
+    }
+  });
   if (!arguments.checkpoint.empty()) {
     VECTRON_RETURN_IF_ERROR(index->WriteCheckpoint(*index->Cut(), arguments.checkpoint, 0));
   }
   return index;
 }
 
-Filters Scattered(size_t count, size_t matches, size_t query_count) {
-  Random random(matches);
-  Filters filters;
-  filters.sets.emplace_back(roaring_bitmap_create());
-  while (roaring_bitmap_get_cardinality(filters.sets[0].get()) < matches) {
-    roaring_bitmap_add(filters.sets[0].get(), static_cast<uint32_t>(random.Below(count)));
-  }
-  filters.set_of_query.assign(query_count, 0);
-  return filters;
-}
-
-double SquaredDistance(const std::vector<float>& a, const std::vector<float>& b) {
-  double sum = 0;
-  for (size_t d = 0; d < a.size(); ++d) sum += (a[d] - b[d]) * (a[d] - b[d]);
-  return sum;
-}
-
-// Around each of a few vectors, what is nearest to it; each query gets the set whose
-// middle is farthest from it.
-Filters Together(const Rows& base, const Rows& queries, size_t matches) {
-  Random random(7);
-  Filters filters;
-  std::vector<size_t> pivots;
-  for (size_t p = 0; p < kPivots; ++p) {
-    pivots.push_back(random.Below(base.size()));
-    std::vector<std::pair<double, uint32_t>> order(base.size());
-    for (size_t i = 0; i < base.size(); ++i) {
-      order[i] = {SquaredDistance(base[i], base[pivots[p]]), static_cast<uint32_t>(i)};
-    }
-    std::nth_element(order.begin(), order.begin() + static_cast<ptrdiff_t>(matches - 1),
-                     order.end());
-    filters.sets.emplace_back(roaring_bitmap_create());
-    for (size_t i = 0; i < matches; ++i) {
-      roaring_bitmap_add(filters.sets[p].get(), order[i].second);
-    }
-  }
-  for (const auto& query : queries) {
-    size_t farthest = 0;
-    for (size_t p = 1; p < kPivots; ++p) {
-      if (SquaredDistance(query, base[pivots[p]]) >
-          SquaredDistance(query, base[pivots[farthest]])) {
-        farthest = p;
-      }
-    }
-    filters.set_of_query.push_back(farthest);
-  }
-  return filters;
-}
-
 struct Outcome {
   double recall = 0;
   double microseconds = 0;
 };
+using Outcomes = std::array<Outcome, kPlanCount>;
 
-using Found = std::vector<std::vector<index::Hit>>;
-
+// One cell: a place and a selectivity.
 class Measurement {
  public:
-  Measurement(const Arguments& arguments, const index::VectorIndex& index, const Rows& queries,
-              const Filters& filters)
-      : arguments_(arguments), index_(index), queries_(queries), filters_(filters) {
-    index::SearchOptions options;
-    options.exact = true;
-    truth_ = Search(options);
-  }
+  Measurement(const Arguments& arguments, const index::VectorIndex& index, const DataSet& data,
+              const FilterSets& filters)
+      : arguments_(arguments), index_(index), data_(data), filters_(filters) {}
 
-  // Of each of the plans, which take turns.
-  std::vector<Outcome> Of(std::span<const index::FilterPlan> plans) const {
-    std::vector<Outcome> outcomes(plans.size());
-    for (int pass = 0; pass < kPasses; ++pass) {
-      for (size_t p = 0; p < plans.size(); ++p) {
-        index::SearchOptions options;
-        options.ef = arguments_.ef;
-        options.filter_plan = plans[p];
-        const double start = ThreadSeconds();
-        const Found found = Search(options);
-        const double microseconds =
-            (ThreadSeconds() - start) / static_cast<double>(found.size()) * 1e6;
-        outcomes[p].recall = RecallOf(found);
-        outcomes[p].microseconds =
-            pass == 0 ? microseconds : std::min(outcomes[p].microseconds, microseconds);
+  // The plans take turns, each with all queries, beginning with another one each time. Of each
+  // query, the least disturbed of its searches counts.
+  Outcomes Run() const {
+    std::array<std::vector<double>, kPlanCount> seconds;
+    seconds.fill(std::vector<double>(data_.query_count(), std::numeric_limits<double>::max()));
+    Outcomes outcomes;
+    for (int pass = 0; pass < arguments_.passes; ++pass) {
+      for (size_t i = 0; i < kPlanCount; ++i) {
+        const size_t p = (static_cast<size_t>(pass) + i) % kPlanCount;
+        const std::vector<std::vector<index::Hit>> found = RunPass(kPlans[p], &seconds[p]);
+        if (pass == 0) outcomes[p].recall = RecallOfPass(found);
       }
+    }
+    for (size_t p = 0; p < kPlanCount; ++p) {
+      for (const double one : seconds[p]) outcomes[p].microseconds += one * 1e6;
+      outcomes[p].microseconds /= static_cast<double>(data_.query_count());
     }
     return outcomes;
   }
 
  private:
-  double RecallOf(const Found& found) const {
+  std::vector<std::vector<index::Hit>> RunPass(index::FilterPlan plan,
+                                               std::vector<double>* seconds) const {
+    std::vector<std::vector<index::Hit>> found;
+    for (size_t i = 0; i < data_.query_count(); ++i) {
+      index::SearchOptions options = Options(i);
+      options.filter_plan = plan;
+      const double start = Seconds(Watch::kWall);
+      found.push_back(Search(i, options));
+      (*seconds)[i] = std::min((*seconds)[i], Seconds(Watch::kWall) - start);
+    }
+    return found;
+  }
+
+  double RecallOfPass(const std::vector<std::vector<index::Hit>>& found) const {
     size_t hits = 0;
     size_t wanted = 0;
     for (size_t i = 0; i < found.size(); ++i) {
-      wanted += truth_[i].size();
-      for (const index::Hit& hit : truth_[i]) {
+      const std::vector<index::Hit>& truth = Truth(i);
+      wanted += truth.size();
+      for (const index::Hit& hit : truth) {
         hits += std::find(found[i].begin(), found[i].end(), hit) != found[i].end();
       }
     }
     return static_cast<double>(hits) / static_cast<double>(wanted);
   }
 
-  Found Search(index::SearchOptions options) const {
-    options.k = kK;
-    Found found;
-    for (size_t i = 0; i < queries_.size(); ++i) {
-      const roaring_bitmap_t* set = filters_.sets[filters_.set_of_query[i]].get();
-      if (arguments_.predicate) {
-        options.filter = [set](index::Slot slot) { return roaring_bitmap_contains(set, slot); };
-        options.filter_count = roaring_bitmap_get_cardinality(set);
-      } else {
-        options.filter_slots = set;
-      }
-      auto hits = index_.Search(queries_[i], options);
-      VECTRON_CHECK_OK(hits);
-      found.push_back(std::move(hits).value());
+  const std::vector<index::Hit>& Truth(size_t query) const {
+    if (truth_.size() == query) {
+      index::SearchOptions options = Options(query);
+      options.exact = true;
+      truth_.push_back(Search(query, options));
     }
-    return found;
+    return truth_[query];
+  }
+
+  index::SearchOptions Options(size_t query) const {
+    const roaring_bitmap_t* set = filters_.OfQuery(query);
+    index::SearchOptions options;
+    options.k = kK;
+    options.ef = arguments_.ef;
+    if (arguments_.predicate) {
+      options.filter = [set](index::Slot slot) { return roaring_bitmap_contains(set, slot); };
+      options.filter_count = roaring_bitmap_get_cardinality(set);
+    } else {
+      options.filter_slots = set;
+    }
+    return options;
+  }
+
+  std::vector<index::Hit> Search(size_t query, const index::SearchOptions& options) const {
+    auto hits = index_.Search({data_.Query(query), data_.dimension}, options);
+    VECTRON_CHECK_OK(hits);
+    return std::move(hits).value();
   }
 
   const Arguments& arguments_;
   const index::VectorIndex& index_;
-  const Rows& queries_;
-  const Filters& filters_;
-  Found truth_;
+  const DataSet& data_;
+  const FilterSets& filters_;
+  mutable std::vector<std::vector<index::Hit>> truth_;  // found when it is first asked for
 };
 
-// "of best": the planner's time as a multiple of the best plan's that reaches the
-// recall.
-void Report(const std::string& name, double selectivity, const Measurement& measurement) {
-  constexpr index::FilterPlan kPlans[] = {index::FilterPlan::kScan, index::FilterPlan::kTwoHop,
-                                          index::FilterPlan::kCollect, index::FilterPlan::kAuto};
-  constexpr double kRecallMin = 0.95;
-  const std::vector<Outcome> outcomes = measurement.Of(kPlans);
-  fmt::print("{:<10} {:>8.4f}", name, selectivity);
+// A line. True if the choice is good: it finds enough, if any plan does, and is as fast as
+// it must be.
+bool Report(Place place, double selectivity, const Outcomes& outcomes) {
+  fmt::print("{:<10} {:>7.4f}", PlaceName(place), selectivity);
   double best = std::numeric_limits<double>::infinity();
-  for (const Outcome& outcome : outcomes) {
-    fmt::print("   {:.4f} {:>8.1f}", outcome.recall, outcome.microseconds);
-    if (&outcome == &outcomes.back()) break;
-    if (outcome.recall >= kRecallMin) best = std::min(best, outcome.microseconds);
-  }
-  fmt::print(" {:>6.2f}x\n", outcomes.back().microseconds / best);
-  std::fflush(stdout);
-}
-
-Status Run(const Arguments& arguments) {
-  VECTRON_ASSIGN_OR_RETURN(const Rows base, ReadRows(arguments.base, arguments.limit));
-  VECTRON_ASSIGN_OR_RETURN(const Rows queries, ReadRows(arguments.queries, arguments.query_limit));
-  if (base.empty() || queries.empty() || base[0].size() != queries[0].size()) {
-    return InvalidArgument("no vectors, no queries, or of different dimensions");
-  }
-  VECTRON_ASSIGN_OR_RETURN(const auto index, LoadOrBuild(arguments, base));
-  fmt::print("{} vectors, {} queries, {} dimensions, ef {}; kernels: {}; recall@10 and us\n",
-             base.size(), queries.size(), base[0].size(), arguments.ef, index::BestKernels().name);
-  fmt::print("{:<10} {:>8}   {:^15}   {:^15}   {:^15}   {:^15} {:>7}\n", "matches", "part", "scan",
-             "two hops", "collect", "chosen", "of best");
-  for (const bool together : {false, true}) {
-    for (const double selectivity : arguments.selectivities) {
-      const auto matches =
-          std::max<size_t>(static_cast<size_t>(selectivity * static_cast<double>(base.size())), 1);
-      const Filters filters = together ? Together(base, queries, matches)
-                                       : Scattered(base.size(), matches, queries.size());
-      Report(together ? "far away" : "scattered", selectivity,
-             Measurement(arguments, *index, queries, filters));
+  for (size_t p = 0; p < kPlanCount; ++p) {
+    fmt::print("  {:.3f} {:>8.1f}", outcomes[p].recall, outcomes[p].microseconds);
+    if (p != kChosen && outcomes[p].recall >= kRecallMin) {
+      best = std::min(best, outcomes[p].microseconds);
     }
   }
-  return OkStatus();
+  const double ratio = outcomes[kChosen].microseconds / best;
+  const bool found = outcomes[kChosen].recall >= kRecallMin;
+  const bool good = found && ratio <= kRatioMax;
+  fmt::print(" {:>6.2f}x  {}\n", ratio, good ? "ok" : found ? "SLOW" : "RECALL");
+  std::fflush(stdout);
+  return good;
+}
+
+StatusOr<bool> Run(const Arguments& arguments) {
+  VECTRON_ASSIGN_OR_RETURN(const DataSet data, ReadDataSet(arguments.files, Metric::kL2));
+  if (data.base.empty() || data.queries.empty()) return InvalidArgument("no vectors or no queries");
+  VECTRON_ASSIGN_OR_RETURN(const auto index, LoadOrBuild(arguments, data));
+  fmt::print("{} vectors, {} queries, {} dimensions, ef {}; isa: {}; recall@{} and us\n",
+             data.count(), data.query_count(), data.dimension, arguments.ef,
+             index::BestKernels().name, kK);
+  fmt::print("{:<10} {:>7}  {:^14}  {:^14}  {:^14}  {:^14} {:>7}\n", "matches", "part", "scan",
+             "two hops", "collect", "chosen", "of best");
+  bool good = true;
+  for (const Place place : kPlaces) {
+    for (const double selectivity : arguments.selectivities) {
+      const double matches = selectivity * static_cast<double>(data.count());
+      const FilterSets filters =
+          MakeFilterSets(place, data, std::max<size_t>(static_cast<size_t>(matches), 1));
+      good &= Report(place, selectivity, Measurement(arguments, *index, data, filters).Run());
+    }
+  }
+  return good;
 }
 
 }  // namespace
@@ -275,21 +210,25 @@ Status Run(const Arguments& arguments) {
 
 int main(int argc, char** argv) {
   vectron::bench::Arguments arguments;
+  arguments.files.query_limit = 100;
   CLI::App app{"Filtered search: recall@10 and time of each plan, and of the planner's choice"};
-  app.add_option("--base", arguments.base, "vectors: .fvecs or .bvecs")->required();
-  app.add_option("--queries", arguments.queries, "queries: .fvecs or .bvecs")->required();
+  app.add_option("--base", arguments.files.base, "vectors: .fvecs or .bvecs")->required();
+  app.add_option("--queries", arguments.files.queries, "queries: .fvecs or .bvecs")->required();
   app.add_option("--checkpoint", arguments.checkpoint,
                  "the index: read, if the file exists, else built and written");
-  app.add_option("--limit", arguments.limit, "use the first so many vectors");
-  app.add_option("--query-limit", arguments.query_limit, "use the first so many queries");
+  app.add_option("--limit", arguments.files.base_limit, "use the first so many vectors");
+  app.add_option("--query-limit", arguments.files.query_limit, "use the first so many queries");
   app.add_option("--threads", arguments.threads, "threads that build")->check(CLI::Range(1, 1024));
+  app.add_option("--passes", arguments.passes,
+                 "searches of each kind for each query; the least counts")
+      ->check(CLI::Range(1, 1000));
   app.add_option("--ef", arguments.ef, "beam");
   app.add_option("--selectivity", arguments.selectivities, "parts of the vectors that match");
   app.add_flag("--predicate", arguments.predicate,
                "give the filter as a predicate and a count, not as a bitmap");
   CLI11_PARSE(app, argc, argv);
-  const vectron::Status status = vectron::bench::Run(arguments);
-  if (status.ok()) return 0;
-  fmt::print(stderr, "filter_bench: {}\n", std::string(status.message()));
+  const auto good = vectron::bench::Run(arguments);
+  if (good.ok()) return *good ? 0 : 2;
+  fmt::print(stderr, "filter_bench: {}\n", std::string(good.status().message()));
   return 1;
 }
