@@ -82,15 +82,17 @@ class Measurement {
               const FilterSets& filters)
       : arguments_(arguments), index_(index), data_(data), filters_(filters) {}
 
-  // The plans take turns, each with all queries, beginning with another one each time. Of each
-  // query, the least disturbed of its searches counts.
+  // The plans take turns, each with all queries, in another order each time, so that none always
+  // finds its caches as the same other one left them. Of each query, the least disturbed
+  // of its searches counts.
   Outcomes Run() const {
     std::array<std::vector<double>, kPlanCount> seconds;
     seconds.fill(std::vector<double>(data_.query_count(), std::numeric_limits<double>::max()));
     Outcomes outcomes;
     for (int pass = 0; pass < arguments_.passes; ++pass) {
       for (size_t i = 0; i < kPlanCount; ++i) {
-        const size_t p = (static_cast<size_t>(pass) + i) % kPlanCount;
+        const size_t place = pass % 2 == 0 ? i : kPlanCount - 1 - i;
+        const size_t p = (static_cast<size_t>(pass / 2) + place) % kPlanCount;
         const std::vector<std::vector<index::Hit>> found = RunPass(kPlans[p], &seconds[p]);
         if (pass == 0) outcomes[p].recall = RecallOfPass(found);
       }
