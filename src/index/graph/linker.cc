@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "common/random.h"
 
@@ -19,6 +20,9 @@ float AlphaOf(Metric metric) {
 
 // A node with fewer links after a repair is linked anew.
 constexpr size_t kLinksMin = 4;
+// So many of the nodes that a doomed neighbour led to, the nearest, are looked at to take
+// its place.
+constexpr size_t kSuccessors = 4;
 
 }  // namespace
 
@@ -156,33 +160,46 @@ bool Linker::Repair(const Scorer& scorer, Slot slot, LinkScratch* scratch) {
 
 bool Linker::RepairLevel(const Scorer& scorer, Slot slot, int level, LinkScratch* scratch) {
   Graph::NodeLock lock(graph_, slot);
-  std::vector<Slot>& neighbours = scratch->neighbours;
   std::vector<Slot>& list = scratch->selected;
   graph_.CopyLinks(slot, level, &list);
   const auto doomed = [&](Slot other) { return doomed_.Test(other); };
-  if (std::none_of(list.begin(), list.end(), doomed)) return false;
+  const auto doomed_count = static_cast<size_t>(std::count_if(list.begin(), list.end(), doomed));
+  if (doomed_count == 0) return false;
 
   const uint64_t slot_count = slot_count_.load(std::memory_order_acquire);
   VisitedSet& seen = scratch->walk.visited;
   seen.Reset(slot_count);
   seen.Insert(slot);
-  neighbours.clear();
-  const auto consider = [&](Slot other) {
-    if (other < slot_count && !doomed(other) && seen.Insert(other)) neighbours.push_back(other);
-  };
-  std::vector<Slot>& around = scratch->lists[0];
   for (const Slot neighbour : list) {
-    if (!doomed(neighbour)) {
-      consider(neighbour);
-      continue;
-    }
-    graph_.CopyLinks(neighbour, level, &around);
-    for (const Slot other : around) consider(other);
+    if (neighbour < slot_count) seen.Insert(neighbour);
   }
+  std::vector<Slot>& neighbours = scratch->neighbours;
+  std::vector<Slot>& around = scratch->lists[0];
+  neighbours.clear();
+  for (const Slot neighbour : list) {
+    if (!doomed(neighbour)) continue;
+    graph_.CopyLinks(neighbour, level, &around);
+    for (const Slot other : around) {
+      if (other < slot_count && !doomed(other) && seen.Insert(other)) neighbours.push_back(other);
+    }
+  }
+  std::erase_if(list, doomed);
   Measure(scorer, slot, scratch);
-  PreferLive(&scratch->candidates);
-  Select(scorer, graph_.degree_max(level), scratch);
-  graph_.SetLinks(slot, level, scratch->selected);
+  std::vector<Candidate>& candidates = scratch->candidates;
+  if (!candidates.empty() && candidates.front().distance <= TwinMax(scorer)) {
+    // How many equals of the node it keeps is decided over all of its list.
+    neighbours.insert(neighbours.end(), list.begin(), list.end());
+    Measure(scorer, slot, scratch);
+    PreferLive(&candidates);
+    Select(scorer, graph_.degree_max(level), scratch);
+  } else {
+    PreferLive(&candidates);
+    if (candidates.size() > doomed_count * kSuccessors) {
+      candidates.resize(doomed_count * kSuccessors);
+    }
+    Extend(scorer, graph_.degree_max(level), scratch);
+  }
+  graph_.SetLinks(slot, level, list);
   return true;
 }
 
@@ -277,13 +294,18 @@ bool Linker::Misleads(const Scorer& scorer, Slot slot, LinkScratch* scratch) con
   return misled;
 }
 
+// Up to this distance, a vector is equal to the node's; minus infinity where distances do not tell.
+float Linker::TwinMax(const Scorer& scorer) const {
+  if (metric_ == Metric::kDot) return -std::numeric_limits<float>::infinity();
+  return metric_ == Metric::kCosine && scorer.exact() ? 1e-6f : 0.0f;
+}
+
 // Vectors equal to the node's come first, all at distance 0, and none of them is nearer to
 // another than to the node: a node of a large clump would link to nothing else, and no walk
 // left the clump or found into it. So some random ones are kept, the others dropped.
 void Linker::ThinTwins(const Scorer& scorer, size_t twins_max,
                        std::vector<Candidate>* candidates) const {
-  if (metric_ == Metric::kDot) return;
-  const float twin_max = metric_ == Metric::kCosine && scorer.exact() ? 1e-6f : 0.0f;
+  const float twin_max = TwinMax(scorer);
   size_t count = 0;
   while (count < candidates->size() && (*candidates)[count].distance <= twin_max) ++count;
   if (count <= twins_max) return;
@@ -297,12 +319,21 @@ void Linker::ThinTwins(const Scorer& scorer, size_t twins_max,
 
 // Up to `count_max` of scratch->candidates into scratch->selected; earlier ones go first.
 void Linker::Select(const Scorer& scorer, size_t count_max, LinkScratch* scratch) const {
+  scratch->selected.clear();
+  ThinTwins(scorer, count_max / 2, &scratch->candidates);
+  Extend(scorer, count_max, scratch);
+}
+
+// The same, beside what scratch->selected has already.
+void Linker::Extend(const Scorer& scorer, size_t count_max, LinkScratch* scratch) const {
   constexpr size_t kBatch = 8;
   std::vector<Slot>& selected = scratch->selected;
   std::vector<const std::byte*>& rows = scratch->rows;
-  selected.clear();
   rows.clear();
-  ThinTwins(scorer, count_max / 2, &scratch->candidates);
+  for (const Slot slot : selected) {
+    rows.push_back(scorer.Row(slot));
+    scorer.Prefetch(rows.back());
+  }
   float distances[kBatch];
   for (const Candidate& candidate : scratch->candidates) {
     if (selected.size() == count_max) break;

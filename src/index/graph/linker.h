@@ -44,8 +44,8 @@ class Linker {
   // as linked.
   void Link(const Scorer& scorer, Slot slot, LinkScratch* scratch);
 
-  // Replaces doomed neighbours of `slot` by the best of the others and of the
-  // doomed ones' neighbours. True if there were any.
+  // Replaces doomed neighbours of `slot` by the best of what these led to; the others stay. True
+  // if there were any.
   bool Repair(const Scorer& scorer, Slot slot, LinkScratch* scratch);
 
  private:
@@ -63,8 +63,10 @@ class Linker {
   void PreferLive(std::vector<Candidate>* candidates) const;
   bool Misleads(const Scorer& scorer, Slot slot, LinkScratch* scratch) const;
   double Unit(const float* exact, size_t count) const;
+  float TwinMax(const Scorer& scorer) const;
   void ThinTwins(const Scorer& scorer, size_t twins_max, std::vector<Candidate>* candidates) const;
   void Select(const Scorer& scorer, size_t count_max, LinkScratch* scratch) const;
+  void Extend(const Scorer& scorer, size_t count_max, LinkScratch* scratch) const;
 
   Graph& graph_;
   const SlotBitmap& live_;
