@@ -67,6 +67,10 @@ Status ValidateOptions(const IndexOptions& options) {
     return InvalidArgument(fmt::format("ef_construction is {}, not within 1 to {}",
                                        options.ef_construction, kEfConstructionMax));
   }
+  if (options.slots_max < 1 || options.slots_max > kSlotsMax) {
+    return InvalidArgument(
+        fmt::format("slots_max is {}, not within 1 to {}", options.slots_max, kSlotsMax));
+  }
   if (std::find(std::begin(kMetrics), std::end(kMetrics), options.metric) == std::end(kMetrics)) {
     return InvalidArgument("unknown metric");
   }
@@ -152,9 +156,9 @@ StatusOr<Slot> HnswIndex::TakeSlot() {
     }
   }
   const uint64_t slot = core_.slot_count.load(std::memory_order_relaxed);
-  if (slot >= kSlotsMax) {
-    return MakeError(Reason::kOverloaded,
-                     fmt::format("the index has used all of its {} slots", kSlotsMax));
+  if (slot >= core_.options.slots_max) {
+    return MakeError(Reason::kOverloaded, fmt::format("the index has used all of its {} slots",
+                                                      core_.options.slots_max));
   }
   if (slot % kSlotsAtOnce == 0 && !Reserve(slot + kSlotsAtOnce)) {
     return MakeError(Reason::kOverloaded,

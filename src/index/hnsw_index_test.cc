@@ -270,9 +270,81 @@ TEST(Index, CreateNamesTheOptionThatIsWrong) {
   options = OptionsOf(4);
   options.ef_construction = 0;
   EXPECT_THAT(error_of(options), HasSubstr("ef_construction"));
+  options = OptionsOf(4);
+  options.slots_max = kSlotsMax + 1;
+  EXPECT_THAT(error_of(options), HasSubstr("slots_max"));
   EXPECT_THAT(error_of(OptionsOf(4, static_cast<Metric>(9))), HasSubstr("metric"));
   EXPECT_THAT(error_of(OptionsOf(4, Metric::kL2, static_cast<Quantization>(9))),
               HasSubstr("quantization"));
+}
+
+TEST(Index, NamesWhatIsWrongWithAVector) {
+  const auto index = MakeIndex(OptionsOf(3, Metric::kCosine));
+  const auto error_of = [&](const std::vector<float>& vector) {
+    return std::string(index->Put(vector, 0).status().message());
+  };
+  using ::testing::HasSubstr;
+  EXPECT_THAT(error_of({1, 2}), HasSubstr("the vector has 2 dimensions, not 3"));
+  EXPECT_THAT(error_of({1, kNan, 2}), HasSubstr("component 1 of the vector is not finite"));
+  EXPECT_THAT(error_of({0, 1, -kInfinity}), HasSubstr("component 2 of the vector is not finite"));
+  EXPECT_THAT(error_of({0, -0.0f, 0}), HasSubstr("all zeros, which has no cosine"));
+  const auto search = index->Search(std::vector<float>{1, 2}, {});
+  EXPECT_THAT(std::string(search.status().message()), HasSubstr("the query has 2 dimensions"));
+}
+
+TEST(Index, ARefusedVectorChangesNothing) {
+  const auto index = MakeIndex(OptionsOf(3, Metric::kCosine));
+  PutAll(*index, ClusteredVectors(100, 3, 1));
+  LinkAll(*index);
+  const std::vector<float> query = {1, 2, 3};
+  const auto before = SearchOrDie(*index, query, {});
+  for (const auto& vector : Vectors{{1, 2}, {1, kNan, 2}, {0, 0, 0}}) {
+    EXPECT_FALSE(index->Put(vector, 0).ok());
+  }
+  EXPECT_EQ(index->Stats().live_count, 100u);
+  EXPECT_EQ(index->Stats().slot_count, 100u);
+  EXPECT_EQ(index->Stats().pending_count, 0u);
+  EXPECT_EQ(SearchOrDie(*index, query, {}), before);
+}
+
+TEST(Index, WithoutSlotsPutIsRefusedUntilSomeAreFree) {
+  IndexOptions options = OptionsOf(8);
+  options.slots_max = 200;
+  const auto index = MakeIndex(options);
+  const auto slots = PutAll(*index, ClusteredVectors(200, 8, 1));
+  LinkAll(*index);
+  const std::vector<float> vector(8, 1.0f);
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    const Status status = index->Put(vector, 7).status();
+    EXPECT_EQ(ReasonOf(status), Reason::kOverloaded);
+    EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("all of its 200 slots"));
+  }
+  EXPECT_EQ(index->Stats().live_count, 200u);
+  EXPECT_EQ(index->Stats().slot_count, 200u);
+  EXPECT_EQ(SearchOrDie(*index, vector, {}).size(), 10u);
+  for (size_t i = 0; i < 50; ++i) index->Delete(slots[i]);
+  EXPECT_EQ(ReasonOf(index->Put(vector, 7).status()), Reason::kOverloaded);
+  ConsolidateAll(*index);
+  const auto slot = index->Put(vector, 7);
+  ASSERT_TRUE(slot.ok()) << slot.status();
+  EXPECT_EQ(SearchOrDie(*index, vector, {})[0], (Hit{*slot, 0.0f, 7}));
+}
+
+TEST(Index, ABeamNarrowerThanKIsWidened) {
+  const auto index = MakeIndex(OptionsOf(16));
+  PutAll(*index, ClusteredVectors(2000, 16, 1));
+  LinkAll(*index);
+  for (const auto& query : ClusteredVectors(20, 16, 2)) {
+    SearchOptions options;
+    options.k = 50;
+    options.ef = 50;
+    const auto hits = SearchOrDie(*index, query, options);
+    EXPECT_EQ(hits.size(), 50u);
+    for (const uint32_t ef : {0u, 1u, 49u}) {
+      options.ef = ef;
+      EXPECT_EQ(SearchOrDie(*index, query, options), hits) << ef;
+    }
+  }
 }
 
 TEST(Index, RefusesVectorsThatDoNotFit) {

@@ -22,6 +22,8 @@ namespace vectron::index {
 // search that could have seen it has ended.
 using Slot = uint32_t;
 inline constexpr Slot kNoSlot = ~Slot{0};
+// An index has no more slots: the candidate pools use the highest bit.
+inline constexpr uint64_t kSlotsMax = uint64_t{1} << 31;
 
 struct IndexOptions {
   uint32_t dimension = 0;
@@ -30,6 +32,7 @@ struct IndexOptions {
   uint32_t m = 16;  // links a node above layer 0; 2m at layer 0
   uint32_t ef_construction = 200;
   uint64_t seed = 1;                    // of the layer choice
+  uint64_t slots_max = kSlotsMax;       // Put refuses what would need more
   const Clock* clock = &SystemClock();  // for deadlines; outlives the index
 };
 

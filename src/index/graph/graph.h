@@ -9,8 +9,6 @@
 
 namespace vectron::index {
 
-// Slots are below this: the candidate pools use the highest bit.
-inline constexpr uint64_t kSlotsMax = uint64_t{1} << 31;
 // A node is on layers 0 to its level.
 inline constexpr int kLevelMax = 12;
 

@@ -3,6 +3,8 @@
 #include <roaring/roaring.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <limits>
 #include <set>
 
@@ -105,6 +107,68 @@ TEST_F(Search, WithinARadiusNamesWhatIsWrong) {
   late.deadline = SystemClock().Now() - std::chrono::milliseconds(1);
   EXPECT_EQ(ReasonOf(index_->SearchWithin(queries_[0], 1, late).status()),
             Reason::kDeadlineExceeded);
+}
+
+// Every look at it takes a millisecond.
+class SlowClock final : public Clock {
+ public:
+  TimePoint Now() const override { return TimePoint(std::chrono::milliseconds(++looks_)); }
+  int64_t WallTimeMs() const override { return 0; }
+  int64_t looks() const { return looks_; }
+
+ private:
+  mutable int64_t looks_ = 0;
+};
+
+TEST(SearchLimits, AWalkLooksAtTheClockEvery64Nodes) {
+  const SlowClock clock;
+  IndexOptions options;
+  options.dimension = kDimension;
+  options.clock = &clock;
+  const auto index = MakeIndex(options);
+  PutAll(*index, ClusteredVectors(kCount, kDimension, 1));
+  LinkAll(*index);
+  const auto query = ClusteredVectors(1, kDimension, 2)[0];
+  const auto search_until = [&](int64_t deadline_ms, FilterPlan plan) {
+    SearchOptions search;
+    search.ef = 1280;
+    search.deadline = TimePoint(std::chrono::milliseconds(deadline_ms));
+    search.filter_plan = plan;
+    if (plan != FilterPlan::kAuto) search.filter = [](Slot slot) { return slot % 8 != 0; };
+    return index->Search(query, search).status();
+  };
+  // Auto: without a filter.
+  for (const auto plan : {FilterPlan::kAuto, FilterPlan::kTwoHop, FilterPlan::kCollect}) {
+    int64_t before = clock.looks();
+    EXPECT_TRUE(search_until(1'000'000, plan).ok());
+    const int64_t looks = clock.looks() - before;
+    EXPECT_GE(looks, 1280 / 64);
+    EXPECT_LE(looks, kCount / 64 + 2);
+    // Some way through it.
+    before = clock.looks();
+    EXPECT_EQ(ReasonOf(search_until(before + 10, plan)), Reason::kDeadlineExceeded);
+    EXPECT_EQ(clock.looks() - before, 10);
+  }
+}
+
+TEST(SearchLimits, ABatchIsCancelledAsAWhole) {
+  IndexOptions options;
+  options.dimension = kDimension;
+  const auto index = MakeIndex(options);
+  PutAll(*index, ClusteredVectors(kCount, kDimension, 1));
+  LinkAll(*index);
+  std::vector<float> queries(20 * kDimension, 0.5f);
+  std::atomic<bool> cancelled = false;
+  uint64_t asked = 0;
+  SearchOptions search;
+  search.cancelled = &cancelled;
+  search.filter = [&](Slot) {
+    cancelled = ++asked > 2 * kCount;
+    return true;
+  };
+  search.filter_plan = FilterPlan::kScan;
+  EXPECT_EQ(ReasonOf(index->SearchBatch(queries, search).status()), Reason::kCancelled);
+  EXPECT_LT(asked, 5 * kCount);
 }
 
 TEST_F(Search, ABatchGivesWhatItsSearchesWould) {
