@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "index/code_store.h"
+#include "index/filter/plan_costs.h"
 #include "index/graph/graph.h"
 #include "index/memory/epoch.h"
 #include "index/memory/slot_bitmap.h"
@@ -49,6 +50,7 @@ struct IndexCore {
   Graph graph;
   CodeStore codes;  // unused without quantisation
   Tail tail;
+  KnownCosts plan_costs;  // of filtered searches
 
   std::atomic<uint64_t> live_count{0};
   std::atomic<uint64_t> pending_count{0};  // live and not linked

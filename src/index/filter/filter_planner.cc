@@ -1,65 +1,90 @@
 #include "index/filter/filter_planner.h"
 
 #include <algorithm>
+#include <vector>
 
 namespace vectron::index {
 namespace {
 
-// Measuring a row in the order of slots (prefetched): what it costs besides its cache
-// lines; a line; and so much more for a line as the rows outgrow the caches.
-constexpr double kScanRow = 3;
-constexpr double kScanLine = 5;
-constexpr double kColdLine = 7;
-constexpr double kColdBytes = 8e6;
-// Measuring a row as links name it, with what follows from its distance.
-constexpr double kWalkRow = 56;
-constexpr double kWalkLine = 10;
-// Asking the filter about a node; and about all slots in order.
-constexpr double kAsk = 4;
-constexpr double kAskAll = 4;
-// Coming to a node: its links. TwoHop comes to those between as well.
-constexpr double kExpand = 150;
-// New neighbours of an expanded node, as a part of its links.
-constexpr double kNewPart = 0.35;
+// Finding a match of a scan in the bitmap.
+constexpr double kScanMatch = 5;
 // For one neighbour that passes and is new, as many pass that are not.
 constexpr double kMetPart = 2;
-// Less than so many matches within two hops, and the matches hang together no more.
-constexpr double kTwoHopMatchesMin = 16;
+// A node of Collect asks about its neighbours and offers them to the best; one of a walk in two
+// hops brings more new neighbours, as it looks for them until it has as many as a node
+// has links. In expansions of a plain walk.
+constexpr double kCollectExpansions = 1.3;
+constexpr double kTwoHopExpansions = 2.5;
+// Less than so many matches within two hops, and too many of them hang together no more.
+constexpr double kTwoHopMatchesMin = 28;
+
+double Selectivity(const FilterTask& task) {
+  const double linked = static_cast<double>(std::max<uint64_t>(task.linked, 1));
+  return std::min(static_cast<double>(std::max<uint64_t>(task.matches, 1)) / linked, 1.0);
+}
+
+// As a walk through matches meets it.
+double SelectivityAround(const FilterTask& task) {
+  return std::max(Selectivity(task), task.around);
+}
 
 }  // namespace
 
-double CostOf(FilterPlan plan, const FilterTask& task) {
+double PartAround(const Graph& graph, SlotFilter& filter, uint64_t slot_count) {
+  constexpr size_t kMatches = 16;
+  constexpr size_t kMatchesMin = 3;
+  constexpr uint64_t kPart = 64;  // of all, at the most, is asked about
+  std::vector<Slot> matches;
+  filter.Sample(slot_count, kMatches, slot_count / kPart, &matches);
+  if (matches.size() < kMatchesMin) return 0;
+  std::vector<Slot> neighbours;
+  size_t asked = 0;
+  size_t passed = 0;
+  for (const Slot match : matches) {
+    if (!(graph.State(match) & Graph::kLinked)) continue;
+    graph.CopyLinks(match, 0, &neighbours);
+    for (const Slot neighbour : neighbours) {
+      if (neighbour >= slot_count) continue;
+      ++asked;
+      passed += filter.Passes(neighbour);
+    }
+  }
+  return asked > 0 ? static_cast<double>(passed) / static_cast<double>(asked) : 0;
+}
+
+double CostOf(FilterPlan plan, const FilterTask& task, const PlanCosts& costs) {
   const double matches = static_cast<double>(std::max<uint64_t>(task.matches, 1));
   const double linked = static_cast<double>(std::max<uint64_t>(task.linked, 1));
-  const double selectivity = std::min(matches / linked, 1.0);
   const double ef = static_cast<double>(task.ef);
   const double degree = task.degree;
-  const double lines = static_cast<double>(task.row_bytes) / 64;
-  const double new_rows = kNewPart * degree * (kWalkRow + lines * kWalkLine);
   switch (plan) {
     case FilterPlan::kScan: {
-      const double bytes = matches * static_cast<double>(task.row_bytes);
-      const double line = kScanLine + kColdLine * std::min(bytes / kColdBytes, 1.0);
-      return (task.listed ? 0 : linked * kAskAll) + matches * (kScanRow + lines * line);
+      const double row = costs.ScanRow(matches * static_cast<double>(task.row_bytes));
+      return (task.listed ? 0 : linked * costs.ask) + matches * (kScanMatch + row);
     }
     case FilterPlan::kTwoHop: {
-      const double asked = std::min(kMetPart * degree / selectivity, degree * degree);
-      return ef * (2 * kExpand + asked * kAsk + new_rows);
+      const double asked = std::min(kMetPart * degree / SelectivityAround(task), degree * degree);
+      return ef * (kTwoHopExpansions * costs.expand + asked * costs.ask);
     }
     case FilterPlan::kCollect:
     case FilterPlan::kAuto:
       break;
   }
-  return std::min(ef / selectivity, linked) * (kExpand + new_rows);
+  return std::min(ef / Selectivity(task), linked) * kCollectExpansions * costs.expand;
 }
 
-FilterPlan ChoosePlan(const FilterTask& task) {
-  const double within_two_hops = static_cast<double>(task.matches) * task.degree * task.degree /
-                                 static_cast<double>(std::max<uint64_t>(task.linked, 1));
+bool IsSmall(const FilterTask& task) {
+  // Each node of a walk brings some new neighbours, whose distances are measured.
+  constexpr uint64_t kRowsPerNode = 8;
+  return task.listed && task.matches <= kRowsPerNode * task.ef;
+}
+
+FilterPlan ChoosePlan(const FilterTask& task, const PlanCosts& costs) {
+  const double within_two_hops = SelectivityAround(task) * task.degree * task.degree;
   FilterPlan best = FilterPlan::kScan;
   for (const FilterPlan plan : {FilterPlan::kTwoHop, FilterPlan::kCollect}) {
     if (plan == FilterPlan::kTwoHop && within_two_hops < kTwoHopMatchesMin) continue;
-    if (CostOf(plan, task) < CostOf(best, task)) best = plan;
+    if (CostOf(plan, task, costs) < CostOf(best, task, costs)) best = plan;
   }
   return best;
 }

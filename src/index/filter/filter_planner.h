@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "index/filter/plan_costs.h"
+#include "index/filter/slot_filter.h"
 #include "index/vector_index.h"
 
 namespace vectron::index {
@@ -15,16 +17,24 @@ struct FilterTask {
   uint32_t degree = 32;    // links a node
   size_t row_bytes = 128;  // of what distances are measured on
   bool listed = false;     // the matches can be gone through without asking all others
+  // What part of the neighbours of matches passes, where that was sampled: more than of all, if
+  // matches lie together.
+  double around = 0;
 };
 
-// The plan that costs least, of those that find the matches.
-//
-// Costs are in nanoseconds as they were measured on one machine; only
-// their proportions matter, which are those of memory to arithmetic. See
-// docs/adr/0007-the-index-measured.md.
-FilterPlan ChoosePlan(const FilterTask& task);
+// True if the matches are so few that a scan costs least whatever the machine: any walk would
+// measure as many rows, and those scattered.
+bool IsSmall(const FilterTask& task);
 
-// What the plan would cost.
-double CostOf(FilterPlan plan, const FilterTask& task);
+// The plan that costs least, of those that find the matches. Only the proportions of costs matter:
+// see docs/adr/0012-the-planner-measures.md.
+FilterPlan ChoosePlan(const FilterTask& task, const PlanCosts& costs);
+
+// FilterTask's `around`, of some matches. Takes the time of a small part of asking about all slots;
+// 0 if that finds too few matches to tell.
+double PartAround(const Graph& graph, SlotFilter& filter, uint64_t slot_count);
+
+// What the plan would cost, in nanoseconds.
+double CostOf(FilterPlan plan, const FilterTask& task, const PlanCosts& costs);
 
 }  // namespace vectron::index

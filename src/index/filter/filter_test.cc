@@ -2,6 +2,8 @@
 #include <roaring/roaring.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <memory>
 #include <set>
 
@@ -128,19 +130,125 @@ TEST_F(SlotFilterTest, EstimatesAreNearTheTruth) {
 
 TEST(FilterPlanner, ScansFewWalksThroughManyAndCollectsMost) {
   FilterTask task{.linked = 1'000'000, .ef = 128, .degree = 32, .row_bytes = 128, .listed = true};
+  const PlanCosts costs = AssumedCosts(task.row_bytes, task.degree);
   task.matches = 0;
-  EXPECT_EQ(ChoosePlan(task), FilterPlan::kScan);
+  EXPECT_TRUE(IsSmall(task));
+  EXPECT_EQ(ChoosePlan(task, costs), FilterPlan::kScan);
   task.matches = 1'000;
-  EXPECT_EQ(ChoosePlan(task), FilterPlan::kScan);
+  EXPECT_TRUE(IsSmall(task));
+  EXPECT_EQ(ChoosePlan(task, costs), FilterPlan::kScan);
   task.matches = 200'000;
-  EXPECT_EQ(ChoosePlan(task), FilterPlan::kTwoHop);
+  EXPECT_FALSE(IsSmall(task));
+  EXPECT_EQ(ChoosePlan(task, costs), FilterPlan::kTwoHop);
   task.matches = 950'000;
-  EXPECT_EQ(ChoosePlan(task), FilterPlan::kCollect);
+  EXPECT_EQ(ChoosePlan(task, costs), FilterPlan::kCollect);
   // Asking about everything costs more than walking.
   task.listed = false;
   task.linked = 100'000'000;
   task.matches = 2'000'000;
-  EXPECT_NE(ChoosePlan(task), FilterPlan::kScan);
+  EXPECT_NE(ChoosePlan(task, costs), FilterPlan::kScan);
+  task.matches = 1'000;
+  EXPECT_FALSE(IsSmall(task));
+}
+
+// The same search on machines whose memory or processor is another.
+TEST(FilterPlanner, FollowsWhatThingsCost) {
+  const FilterTask task{.matches = 40'000,
+                        .linked = 1'000'000,
+                        .ef = 128,
+                        .degree = 32,
+                        .row_bytes = 128,
+                        .listed = true};
+  PlanCosts costs{.scan_row = {5, 10}, .far_scan_row = 40, .expand = 1000, .ask = 4};
+  EXPECT_EQ(ChoosePlan(task, costs), FilterPlan::kTwoHop);
+  costs.far_scan_row = 10;  // it all stays in a cache
+  EXPECT_EQ(ChoosePlan(task, costs), FilterPlan::kScan);
+  costs.far_scan_row = 40;
+  costs.expand = 10'000;
+  costs.ask = 20;
+  EXPECT_EQ(ChoosePlan(task, costs), FilterPlan::kScan);
+}
+
+// Few matches are no reason to ask about everything if they lie together.
+TEST(FilterPlanner, WalksToFewMatchesThatLieTogether) {
+  FilterTask task{.matches = 1'000, .linked = 1'000'000, .ef = 128, .degree = 32, .row_bytes = 128};
+  const PlanCosts costs = AssumedCosts(task.row_bytes, task.degree);
+  EXPECT_EQ(ChoosePlan(task, costs), FilterPlan::kScan);
+  task.around = 0.3;
+  EXPECT_EQ(ChoosePlan(task, costs), FilterPlan::kTwoHop);
+}
+
+TEST(FilterPlanner, ARowsCostGoesFromNearToFar) {
+  const PlanCosts costs{.scan_row = {4, 8}, .far_scan_row = 20};
+  EXPECT_EQ(costs.ScanRow(1), 4);
+  EXPECT_EQ(costs.ScanRow(512 << 10), 4);
+  EXPECT_NEAR(costs.ScanRow(1 << 20), 6, 1e-9);
+  EXPECT_EQ(costs.ScanRow(2 << 20), 8);
+  EXPECT_NEAR(costs.ScanRow(4 << 20), 14, 1e-9);
+  EXPECT_EQ(costs.ScanRow(8 << 20), 20);
+  EXPECT_EQ(costs.ScanRow(1e12), 20);
+}
+
+// Counts how often it is looked at; each time, `step` has passed.
+class SteppingClock final : public Clock {
+ public:
+  explicit SteppingClock(Duration step) : step_(step) {}
+
+  TimePoint Now() const override { return TimePoint(step_ * ++looks_); }
+  int64_t WallTimeMs() const override { return 0; }
+  int64_t looks() const { return looks_; }
+
+ private:
+  const Duration step_;
+  mutable std::atomic<int64_t> looks_{0};
+};
+
+TEST(FilterPlanner, CostsAreMeasuredOnceAndAgainWhenTheIndexHasDoubled) {
+  const SteppingClock clock(std::chrono::microseconds(1));
+  IndexOptions options;
+  options.dimension = 8;
+  options.clock = &clock;
+  const auto index = MakeIndex(options);
+  const Bitmap bitmap(roaring_bitmap_from_range(0, 1 << 20, 2));
+  SearchOptions search;
+  search.ef = 16;
+  search.filter_slots = bitmap.get();
+  const auto looks_of_a_search = [&] {
+    const int64_t before = clock.looks();
+    EXPECT_EQ(SearchOrDie(*index, std::vector<float>(8, 0.1f), search).size(), 10u);
+    return clock.looks() - before;
+  };
+  const auto put = [&](size_t count, uint64_t seed) {
+    PutAll(*index, ClusteredVectors(count, 8, seed));
+    LinkAll(*index);
+  };
+  put(1500, 1);
+  EXPECT_EQ(looks_of_a_search(), 0);  // so few that it does not matter
+  put(3500, 2);
+  EXPECT_GT(looks_of_a_search(), 0);
+  EXPECT_EQ(looks_of_a_search(), 0);
+  put(2000, 3);
+  EXPECT_EQ(looks_of_a_search(), 0);
+  put(4000, 4);
+  EXPECT_GT(looks_of_a_search(), 0);
+  EXPECT_EQ(looks_of_a_search(), 0);
+}
+
+TEST(FilterPlanner, AClockThatStandsStillLeavesWhatIsAssumed) {
+  const SteppingClock clock(Duration{0});
+  IndexOptions options;
+  options.dimension = 8;
+  options.clock = &clock;
+  const auto index = MakeIndex(options);
+  PutAll(*index, ClusteredVectors(5000, 8, 1));
+  LinkAll(*index);
+  const Bitmap bitmap(roaring_bitmap_from_range(0, 5000, 2));
+  SearchOptions search;
+  search.ef = 16;
+  search.filter_slots = bitmap.get();
+  const auto first = SearchOrDie(*index, std::vector<float>(8, 0.1f), search);
+  EXPECT_EQ(first.size(), 10u);
+  EXPECT_EQ(SearchOrDie(*index, std::vector<float>(8, 0.1f), search), first);
 }
 
 // Recall@10 of each plan, over matches that are scattered, and matches that are

@@ -5,8 +5,6 @@
 namespace vectron::index {
 namespace {
 
-// Tries for one slot that passes.
-constexpr size_t kTriesFactor = 16;
 // Slots asked about to know what part passes.
 constexpr size_t kEstimateSample = 32;
 
@@ -44,33 +42,37 @@ uint64_t SlotFilter::EstimateCount(uint64_t slot_count, uint64_t live_count) {
       count_ = all;
     } else {
       std::vector<Slot> passed;
-      const size_t asked = slots_ != nullptr ? SampleListed(slot_count, kEstimateSample, &passed)
-                                             : SampleLive(slot_count, kEstimateSample, &passed);
+      constexpr uint64_t kTries = kEstimateSample * kTriesFactor;
+      const size_t asked = slots_ != nullptr
+                               ? SampleListed(slot_count, kEstimateSample, kTries, &passed)
+                               : SampleLive(slot_count, kEstimateSample, kTries, &passed);
       count_ = asked > 0 ? all * passed.size() / asked : 0;
     }
   }
   return std::min(*count_, live_count);
 }
 
-void SlotFilter::Sample(uint64_t slot_count, size_t count, std::vector<Slot>* slots) {
+void SlotFilter::Sample(uint64_t slot_count, size_t count, uint64_t tries,
+                        std::vector<Slot>* slots) {
   slots->clear();
   if (slots_ != nullptr) {
-    SampleListed(slot_count, count, slots);
+    SampleListed(slot_count, count, tries, slots);
   } else {
-    SampleLive(slot_count, count, slots);
+    SampleLive(slot_count, count, tries, slots);
   }
 }
 
 // What follows a random place of a random container. The same places from one search
 // to the next: a search repeated gives the same.
-size_t SlotFilter::SampleListed(uint64_t slot_count, size_t count, std::vector<Slot>* slots) {
+size_t SlotFilter::SampleListed(uint64_t slot_count, size_t count, uint64_t tries,
+                                std::vector<Slot>* slots) {
   const roaring_array_t& containers = slots_->high_low_container;
   if (containers.size == 0) return 0;
   Random random(slot_count);
   roaring_uint32_iterator_t iterator;
   roaring_init_iterator(slots_, &iterator);
   size_t asked = 0;
-  for (size_t i = 0; i < count * kTriesFactor && slots->size() < count; ++i) {
+  for (uint64_t i = 0; i < tries && slots->size() < count; ++i) {
     const uint64_t container = random.Below(static_cast<uint64_t>(containers.size));
     const auto from = static_cast<uint32_t>(uint32_t{containers.keys[container]} << 16 |
                                             (random.Next() & 0xffff));
@@ -82,11 +84,12 @@ size_t SlotFilter::SampleListed(uint64_t slot_count, size_t count, std::vector<S
   return asked;
 }
 
-size_t SlotFilter::SampleLive(uint64_t slot_count, size_t count, std::vector<Slot>* slots) {
+size_t SlotFilter::SampleLive(uint64_t slot_count, size_t count, uint64_t tries,
+                              std::vector<Slot>* slots) {
   if (slot_count == 0) return 0;
   Random random(slot_count);
   size_t asked = 0;
-  for (size_t i = 0; i < count * kTriesFactor && slots->size() < count; ++i) {
+  for (uint64_t i = 0; i < tries && slots->size() < count; ++i) {
     const auto slot = static_cast<Slot>(random.Below(slot_count));
     if (!live_.Test(slot)) continue;
     ++asked;

@@ -46,11 +46,15 @@ class SlotFilter {
   // asked first.
   uint64_t EstimateCount(uint64_t slot_count, uint64_t live_count);
   // Up to `count` slots below `slot_count` that pass, from everywhere; fewer where
-  // hardly any do. A place may come twice.
-  void Sample(uint64_t slot_count, size_t count, std::vector<Slot>* slots);
+  // not so many are found in `tries` (by default, 16 for each). A place may come twice.
+  void Sample(uint64_t slot_count, size_t count, std::vector<Slot>* slots) {
+    Sample(slot_count, count, count * kTriesFactor, slots);
+  }
+  void Sample(uint64_t slot_count, size_t count, uint64_t tries, std::vector<Slot>* slots);
 
  private:
   static constexpr uint8_t kAskedMax = 100;
+  static constexpr size_t kTriesFactor = 16;
 
   struct BitsetDeleter {
     void operator()(bitset_container_t* bitset) const { bitset_container_free(bitset); }
@@ -77,8 +81,8 @@ class SlotFilter {
   }
   void SpreadOut(Block* block);
   // Appends up to `count` slots that pass; returns how many it looked at.
-  size_t SampleListed(uint64_t slot_count, size_t count, std::vector<Slot>* slots);
-  size_t SampleLive(uint64_t slot_count, size_t count, std::vector<Slot>* slots);
+  size_t SampleListed(uint64_t slot_count, size_t count, uint64_t tries, std::vector<Slot>* slots);
+  size_t SampleLive(uint64_t slot_count, size_t count, uint64_t tries, std::vector<Slot>* slots);
 
   const SlotBitmap& live_;
   const roaring_bitmap_t* const slots_;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 
-#include "index/filter/filter_planner.h"
 #include "index/filter/filtered_walk.h"
 
 namespace vectron::index {
@@ -215,17 +214,30 @@ bool Searcher::SearchGraph(const Scorer& scorer) {
   return ScanAll(scorer, scratch_.query, Found());
 }
 
+FilterPlan Searcher::Plan(const Scorer& scorer, Graph::Entry entry, FilterTask* task) {
+  const uint64_t slot_count = core_.SlotCount();
+  const CostSample sample{core_.graph, scorer, core_.live, slot_count, entry, *limit_.clock};
+  const PlanCosts costs = core_.plan_costs.For(sample, task->linked, &scratch_.walk);
+  const FilterPlan plan = ChoosePlan(*task, costs);
+  if (plan != FilterPlan::kScan || task->listed) return plan;
+  // Asking about everything is so dear that it pays to see whether matches lie together: then
+  // a walk finds them, few as they are.
+  task->around = PartAround(core_.graph, filter_, slot_count);
+  return ChoosePlan(*task, costs);
+}
+
 bool Searcher::SearchFiltered(const Walker& walker, const Scorer& scorer, Graph::Entry entry) {
   const uint64_t live_count = core_.live_count.load(std::memory_order_relaxed);
   const uint64_t matches = filter_.EstimateCount(core_.SlotCount(), live_count);
   FilterPlan plan = options_.filter_plan;
   if (plan == FilterPlan::kAuto) {
-    plan = ChoosePlan({.matches = matches,
-                       .linked = core_.linked_count.load(std::memory_order_relaxed),
-                       .ef = ef(),
-                       .degree = core_.graph.degree_max(0),
-                       .row_bytes = scorer.row_bytes(),
-                       .listed = filter_.is_listed()});
+    FilterTask task{.matches = matches,
+                    .linked = core_.linked_count.load(std::memory_order_relaxed),
+                    .ef = ef(),
+                    .degree = core_.graph.degree_max(0),
+                    .row_bytes = scorer.row_bytes(),
+                    .listed = filter_.is_listed()};
+    plan = IsSmall(task) ? FilterPlan::kScan : Plan(scorer, entry, &task);
   }
   if (plan != FilterPlan::kScan) {
     const Candidate start = walker.Descend(scratch_.query, entry, 0, &scratch_.walk);

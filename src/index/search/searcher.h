@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "common/clock.h"
+#include "index/filter/filter_planner.h"
 #include "index/filter/slot_filter.h"
 #include "index/graph/walk.h"
 #include "index/index_core.h"
@@ -69,6 +70,7 @@ class Searcher {
   bool SearchGraph(const Scorer& scorer);
   bool WalkUnfiltered(const Walker& walker, Candidate start);
   bool SearchFiltered(const Walker& walker, const Scorer& scorer, Graph::Entry entry);
+  FilterPlan Plan(const Scorer& scorer, Graph::Entry entry, FilterTask* task);
   bool WalkFiltered(const Scorer& scorer, Candidate start, FilterPlan plan, uint64_t matches);
   // Every live slot that passes the filter.
   template <typename Take>
