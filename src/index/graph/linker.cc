@@ -20,9 +20,9 @@ float AlphaOf(Metric metric) {
 
 // A node with fewer links after a repair is linked anew.
 constexpr size_t kLinksMin = 4;
-// So many of the nodes that a doomed neighbour led to, the nearest, are looked at to take
-// its place.
-constexpr size_t kSuccessors = 4;
+// So many of the nodes that a doomed neighbour led to are looked at to take its place: the
+// first, which are the nearest to it, so that a long link is followed by a long one.
+constexpr size_t kSuccessors = 12;
 
 }  // namespace
 
@@ -163,8 +163,7 @@ bool Linker::RepairLevel(const Scorer& scorer, Slot slot, int level, LinkScratch
   std::vector<Slot>& list = scratch->selected;
   graph_.CopyLinks(slot, level, &list);
   const auto doomed = [&](Slot other) { return doomed_.Test(other); };
-  const auto doomed_count = static_cast<size_t>(std::count_if(list.begin(), list.end(), doomed));
-  if (doomed_count == 0) return false;
+  if (std::none_of(list.begin(), list.end(), doomed)) return false;
 
   const uint64_t slot_count = slot_count_.load(std::memory_order_acquire);
   VisitedSet& seen = scratch->walk.visited;
@@ -179,8 +178,11 @@ bool Linker::RepairLevel(const Scorer& scorer, Slot slot, int level, LinkScratch
   for (const Slot neighbour : list) {
     if (!doomed(neighbour)) continue;
     graph_.CopyLinks(neighbour, level, &around);
-    for (const Slot other : around) {
-      if (other < slot_count && !doomed(other) && seen.Insert(other)) neighbours.push_back(other);
+    size_t successors = 0;
+    for (size_t i = 0; i < around.size() && successors < kSuccessors; ++i) {
+      if (around[i] >= slot_count || doomed(around[i])) continue;
+      ++successors;
+      if (seen.Insert(around[i])) neighbours.push_back(around[i]);
     }
   }
   std::erase_if(list, doomed);
@@ -194,9 +196,6 @@ bool Linker::RepairLevel(const Scorer& scorer, Slot slot, int level, LinkScratch
     Select(scorer, graph_.degree_max(level), scratch);
   } else {
     PreferLive(&candidates);
-    if (candidates.size() > doomed_count * kSuccessors) {
-      candidates.resize(doomed_count * kSuccessors);
-    }
     Extend(scorer, graph_.degree_max(level), scratch);
   }
   graph_.SetLinks(slot, level, list);
