@@ -23,9 +23,14 @@ double Selectivity(const FilterTask& task) {
   return std::min(static_cast<double>(std::max<uint64_t>(task.matches, 1)) / linked, 1.0);
 }
 
+// Fewer matches than this part lie in so many places, together as they are, that a walk misses
+// some.
+constexpr double kTogetherMin = 0.005;
+
 // As a walk through matches meets it.
 double SelectivityAround(const FilterTask& task) {
-  return std::max(Selectivity(task), task.around);
+  const double selectivity = Selectivity(task);
+  return selectivity < kTogetherMin ? selectivity : std::max(selectivity, task.around);
 }
 
 }  // namespace

@@ -171,11 +171,14 @@ TEST(FilterPlanner, FollowsWhatThingsCost) {
 
 // Few matches are no reason to ask about everything if they lie together.
 TEST(FilterPlanner, WalksToFewMatchesThatLieTogether) {
-  FilterTask task{.matches = 1'000, .linked = 1'000'000, .ef = 128, .degree = 32, .row_bytes = 128};
+  FilterTask task{
+      .matches = 10'000, .linked = 1'000'000, .ef = 128, .degree = 32, .row_bytes = 128};
   const PlanCosts costs = AssumedCosts(task.row_bytes, task.degree);
   EXPECT_EQ(ChoosePlan(task, costs), FilterPlan::kScan);
   task.around = 0.3;
   EXPECT_EQ(ChoosePlan(task, costs), FilterPlan::kTwoHop);
+  task.matches = 1'000;  // it would miss some
+  EXPECT_EQ(ChoosePlan(task, costs), FilterPlan::kScan);
 }
 
 TEST(FilterPlanner, ARowsCostGoesFromNearToFar) {
