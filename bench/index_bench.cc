@@ -138,6 +138,9 @@ Status Run(Arguments arguments) {
   VECTRON_ASSIGN_OR_RETURN(arguments.build.metric, MetricFromName(arguments.metric));
   VECTRON_ASSIGN_OR_RETURN(arguments.build.quantization,
                            QuantizationFromName(arguments.quantization));
+  if (arguments.build.metric == Metric::kManhattan && !arguments.skip_hnswlib) {
+    return InvalidArgument("hnswlib has no manhattan: --skip-hnswlib");
+  }
   arguments.build.watch = arguments.cpu_time ? Watch::kProcess : Watch::kWall;
   VECTRON_ASSIGN_OR_RETURN(DataSet data, ReadDataSet(arguments.files, arguments.build.metric));
   IndexReport report{.vectors = data.count(),
@@ -187,7 +190,7 @@ int main(int argc, char** argv) {
   app.add_option("--queries", arguments.files.queries, "queries: .fvecs or .bvecs")->required();
   app.add_option("--groundtruth", arguments.files.truth,
                  "true neighbours: .ivecs (else found by scanning)");
-  app.add_option("--metric", arguments.metric, "l2, cosine or dot");
+  app.add_option("--metric", arguments.metric, "l2, cosine, dot or manhattan");
   app.add_option("--quantization", arguments.quantization, "of ours: sq8 or none");
   app.add_option("--json", arguments.json, "file for the result");
   app.add_option("--checkpoint", arguments.checkpoint,
