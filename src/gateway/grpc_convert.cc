@@ -6,6 +6,8 @@
 #include <string_view>
 #include <utility>
 
+#include "gateway/uuid.h"
+
 namespace vectron::gateway {
 namespace {
 
@@ -118,12 +120,19 @@ StatusOr<PointId> ToPointId(const v1::PointId& id) {
   switch (id.id_case()) {
     case v1::PointId::kNumber:
       return PointId(id.number());
-    case v1::PointId::kText:
-      return PointId(id.text());
+    case v1::PointId::kText: {
+      auto uuid = CanonicalUuid(id.text());
+      return PointId(uuid.has_value() ? *std::move(uuid) : id.text());
+    }
     case v1::PointId::ID_NOT_SET:
       break;
   }
   return InvalidArgument("the id is missing: it must be a number or a text");
+}
+
+StatusOr<PointId> ToScrollFrom(const v1::PointId& id) {
+  if (id.id_case() == v1::PointId::kText) return PointId(id.text());
+  return ToPointId(id);
 }
 
 StatusOr<std::vector<PointId>> ToPointIds(const RepeatedPtrField<v1::PointId>& ids) {
@@ -160,10 +169,7 @@ StatusOr<UpsertPoints> ToUpsertPoints(const RepeatedPtrField<v1::Point>& points)
 std::vector<PointId> IdsOf(const RepeatedPtrField<v1::Point>& points) {
   std::vector<PointId> ids;
   ids.reserve(static_cast<size_t>(points.size()));
-  for (const v1::Point& point : points) {
-    ids.push_back(point.id().id_case() == v1::PointId::kText ? PointId(point.id().text())
-                                                             : PointId(point.id().number()));
-  }
+  for (const v1::Point& point : points) ids.push_back(*ToPointId(point.id()));
   return ids;
 }
 

@@ -17,7 +17,11 @@ namespace vectron::gateway {
 
 namespace v1 = ::vectron::v1;
 
+// UUIDs become their canonical form, in which REST knows them too.
 StatusOr<PointId> ToPointId(const v1::PointId& id);
+// Where a page of a scroll begins: exactly the id that is given, so that `next` of the
+// page before always leads on.
+StatusOr<PointId> ToScrollFrom(const v1::PointId& id);
 StatusOr<std::vector<PointId>> ToPointIds(
     const google::protobuf::RepeatedPtrField<v1::PointId>& ids);
 StatusOr<UpsertPoints> ToUpsertPoints(const google::protobuf::RepeatedPtrField<v1::Point>& points);

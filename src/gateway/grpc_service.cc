@@ -130,7 +130,7 @@ class GrpcService final : public rpc::Service {
     if (!status.ok()) return Refuse(call, status);
     ScrollQuery query{.limit = request.limit()};
     if (request.has_from()) {
-      StatusOr<PointId> from = ToPointId(request.from());
+      StatusOr<PointId> from = ToScrollFrom(request.from());
       if (!from.ok()) return Refuse(call, Annotate(from.status(), "from"));
       query.from = *std::move(from);
     }

@@ -190,6 +190,43 @@ TEST_F(GrpcServiceTest, ScrollsPageByPage) {
   EXPECT_EQ(expected, 25u);
 }
 
+TEST_F(GrpcServiceTest, AUuidIsOnePointInAllItsForms) {
+  const std::string canonical = "aaaaaaaa-0000-4000-8000-00000000000f";
+  const std::vector<std::string> forms = {"AAAAAAAA-0000-4000-8000-00000000000F",
+                                          "aaaaaaaa000040008000-00000000000f",  // none
+                                          "{aaaaaaaa-0000-4000-8000-00000000000f}",
+                                          "AAAAAAAA00004000800000000000000f", canonical};
+  Create(2);
+  v1::StoreVectorRequest store;
+  store.set_collection("c");
+  for (const std::string& form : forms) {
+    AddPoint(0, {1, 1}, store.mutable_points())->mutable_id()->set_text(form);
+  }
+  v1::WriteResponse stored;
+  ASSERT_TRUE(Call(&v1::Vectron::Stub::StoreVector, store, &stored).ok());
+
+  v1::ScrollRequest scroll;
+  scroll.set_collection("c");
+  scroll.set_limit(1);
+  v1::ScrollResponse page;
+  ASSERT_TRUE(Call(&v1::Vectron::Stub::Scroll, scroll, &page).ok());
+  EXPECT_EQ(page.points(0).id().text(), canonical);
+  EXPECT_EQ(page.next().text(), forms[1]);
+  *scroll.mutable_from() = page.next();
+  ASSERT_TRUE(Call(&v1::Vectron::Stub::Scroll, scroll, &page).ok());
+  EXPECT_FALSE(page.has_next());
+  // Where a page begins is taken as it is: all lower-case letters come after this.
+  scroll.mutable_from()->set_text("BBBBBBBB-0000-4000-8000-000000000000");
+  ASSERT_TRUE(Call(&v1::Vectron::Stub::Scroll, scroll, &page).ok());
+  EXPECT_EQ(page.points(0).id().text(), canonical);
+
+  v1::DeleteVectorsRequest remove;
+  remove.set_collection("c");
+  remove.add_ids()->set_text(forms[0]);
+  ASSERT_TRUE(Call(&v1::Vectron::Stub::DeleteVectors, remove, &stored).ok());
+  EXPECT_EQ(stored.changed_count(), 1u);
+}
+
 TEST_F(GrpcServiceTest, TellsOfCollectionsAndCluster) {
   Create(2, v1::METRIC_COSINE);
   v1::GetCollectionRequest get;

@@ -6,7 +6,10 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "common/sync_call.h"
+#include "gateway/rest/dialect/json_writer.h"
 #include "gateway/rest/http/test_client.h"
 #include "gateway/rest/testing/fake_gateway.h"
 
@@ -403,6 +406,36 @@ TEST_F(RestApiTest, ScrollsThroughAllPoints) {
   EXPECT_THAT(Error("POST", "/collections/c/points/scroll", R"({"order_by":"x"})"),
               HasSubstr("order_by: scrolling in the order of a key is not supported"));
   EXPECT_THAT(Error("POST", "/collections/c/points/scroll", R"({"limit":0})"), StartsWith("400 "));
+}
+
+TEST_F(RestApiTest, ScrollsThroughIdsThatRestItselfDoesNotTake) {
+  CreateC();
+  UpsertPoints op;
+  const std::vector<std::string> ids = {"7", "AAAAAAAA-0000-4000-8000-000000000000", "doc-\"1\"",
+                                        "doc-2"};
+  for (const std::string& id : ids) op.points.push_back({PointId(id), {{"", {1, 0}}}, ""});
+  const auto written = SyncCall<WriteReport>(
+      [&](Callback<WriteReport> done) { gateway_.Write("c", op, {}, std::move(done)); });
+  ASSERT_TRUE(written.ok()) << written.status();
+  std::string offset = "null";
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const auto quoted = [&](size_t place) {
+      std::string json;
+      JsonWriter(&json).Value(PointId(ids[place]));
+      return json;
+    };
+    const std::string next = i + 1 < ids.size() ? quoted(i + 1) : "null";
+    EXPECT_EQ(Result("POST", "/collections/c/points/scroll",
+                     fmt::format(R"({{"limit":1,"with_payload":false,"offset":{}}})", offset)),
+              fmt::format(R"({{"points":[{{"id":{}}}],"next_page_offset":{}}})", quoted(i), next));
+    offset = next;
+  }
+  const auto scroll = [&](const std::string& from) {
+    return Error("POST", "/collections/c/points/scroll", fmt::format(R"({{"offset":{}}})", from));
+  };
+  EXPECT_THAT(scroll("\"\""), HasSubstr("offset: a point id must not be empty"));
+  EXPECT_THAT(scroll('"' + std::string(513, 'x') + '"'), HasSubstr("the limit is 512"));
+  EXPECT_THAT(scroll("true"), HasSubstr("offset: a point id is an unsigned 64-bit integer"));
 }
 
 TEST_F(RestApiTest, ChangesPayloads) {

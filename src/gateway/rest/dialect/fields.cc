@@ -5,38 +5,12 @@
 #include <algorithm>
 #include <charconv>
 
+#include "gateway/uuid.h"
+
 namespace vectron::gateway::rest {
 namespace {
 
 constexpr std::string_view kIdForms = "a point id is an unsigned 64-bit integer or a UUID";
-
-// The canonical form of a UUID, or nullopt if `text` is none.
-std::optional<std::string> CanonicalUuid(std::string_view text) {
-  constexpr std::string_view kUrn = "urn:uuid:";
-  if (text.starts_with(kUrn)) {
-    text.remove_prefix(kUrn.size());
-    if (text.size() != 36) return std::nullopt;
-  } else if (text.size() == 38 && text.front() == '{' && text.back() == '}') {
-    text = text.substr(1, 36);
-  }
-  const bool hyphenated = text.size() == 36;
-  if (!hyphenated && text.size() != 32) return std::nullopt;
-  std::string canonical;
-  canonical.reserve(36);
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (hyphenated && (i == 8 || i == 13 || i == 18 || i == 23)) {
-      if (text[i] != '-') return std::nullopt;
-      continue;
-    }
-    char c = text[i];
-    if (c >= 'A' && c <= 'F') c = static_cast<char>(c - 'A' + 'a');
-    if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) return std::nullopt;
-    const size_t size = canonical.size();
-    if (size == 8 || size == 13 || size == 18 || size == 23) canonical.push_back('-');
-    canonical.push_back(c);
-  }
-  return canonical;
-}
 
 // What is left of `payload` ("" for none) after `selector`.
 StatusOr<std::string> SelectPayload(const std::string& payload, const PayloadSelector& selector) {
@@ -104,6 +78,16 @@ Status ReadPointId(JsonReader* json, PointId* id) {
     default:
       return json->Error(kIdForms);
   }
+}
+
+Status ReadScrollOffset(JsonReader* json, PointId* id) {
+  if (json->Peek() != JsonReader::Kind::kString) return ReadPointId(json, id);
+  std::string text;
+  VECTRON_RETURN_IF_ERROR(json->ReadString(&text));
+  const Status status = PointId::ValidateText(text);
+  if (!status.ok()) return json->Error({status.message().data(), status.message().size()});
+  *id = PointId(std::move(text));
+  return OkStatus();
 }
 
 Status ReadPointIds(JsonReader* json, const Limits& limits, std::vector<PointId>* ids) {

@@ -22,6 +22,9 @@ namespace vectron::gateway::rest {
 // hyphenated one.
 StatusOr<PointId> PointIdFromText(std::string_view text);  // of a URL
 Status ReadPointId(JsonReader* json, PointId* id);
+// Where a page begins: a number, or any text an id can be, taken exactly as given. Points
+// stored over gRPC have such ids, and next_page_offset must lead on from each of them.
+Status ReadScrollOffset(JsonReader* json, PointId* id);
 Status ReadPointIds(JsonReader* json, const Limits& limits, std::vector<PointId>* ids);
 
 // Whether and which of a payload's top-level keys an answer has.

@@ -282,7 +282,7 @@ StatusOr<ScrollBody> ParseScroll(std::string_view body) {
   VECTRON_RETURN_IF_ERROR(ReadBody(body, [&](JsonReader* json, std::string_view key) -> Status {
     if (key == "offset") {
       if (json->TryNull()) return OkStatus();
-      return ReadPointId(json, &request.query.from.emplace());
+      return ReadScrollOffset(json, &request.query.from.emplace());
     }
     if (key == "limit") return ReadUint32(json, 1, UINT32_MAX, &request.query.limit);
     if (key == "filter") return ReadNoFilter(json);
