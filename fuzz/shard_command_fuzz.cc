@@ -13,13 +13,13 @@ using vectron::shard::DecodeCommand;
 using vectron::shard::EncodeCommand;
 
 void FuzzOne(std::string_view input) {
-  const auto op = DecodeCommand(input);
-  if (op.ok()) {
-    const std::string encoded = EncodeCommand(*op);
+  const auto command = DecodeCommand(input);
+  if (command.ok()) {
+    const std::string encoded = EncodeCommand(command->op, command->payload_bytes_max);
     const auto again = DecodeCommand(encoded);
     VECTRON_CHECK(again.ok());
-    VECTRON_CHECK(again->index() == op->index());
-    VECTRON_CHECK(EncodeCommand(*again) == encoded);
+    VECTRON_CHECK(again->op.index() == command->op.index());
+    VECTRON_CHECK(EncodeCommand(again->op, again->payload_bytes_max) == encoded);
   }
   // Returns a value or an error; either is fine.
   const auto outcome = vectron::shard::DecodeOutcome(input);

@@ -15,7 +15,9 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "floats are stored as they are");
 
-constexpr uint32_t kCommandFormat = 1;
+constexpr uint32_t kCommandFormat = 2;
+// Of entries that do not say. Never changes: replicas apply them by it.
+constexpr uint64_t kUnsaidPayloadBytesMax = 1 << 20;
 
 namespace pb = ::vectron::internal;
 
@@ -51,6 +53,7 @@ void EncodePoint(const Point& point, pb::Point* out) {
 
 struct Encoder {
   pb::ShardCommand* command;
+  uint64_t payload_bytes_max;
 
   void operator()(const UpsertPoints& op) const {
     pb::UpsertPoints* out = command->mutable_upsert_points();
@@ -63,10 +66,12 @@ struct Encoder {
   void operator()(const SetPayload& op) const {
     EncodeIds(op.ids, command->mutable_set_payload());
     command->mutable_set_payload()->set_payload(op.payload);
+    command->set_payload_bytes_max(payload_bytes_max);
   }
   void operator()(const OverwritePayload& op) const {
     EncodeIds(op.ids, command->mutable_overwrite_payload());
     command->mutable_overwrite_payload()->set_payload(op.payload);
+    command->set_payload_bytes_max(payload_bytes_max);
   }
   void operator()(const DeletePayloadKeys& op) const {
     EncodeIds(op.ids, command->mutable_delete_payload_keys());
@@ -172,17 +177,17 @@ StatusOr<WriteOp> DecodeOp(const pb::ShardCommand& command) {
 
 }  // namespace
 
-std::string EncodeCommand(const WriteOp& op) {
+std::string EncodeCommand(const WriteOp& op, uint64_t payload_bytes_max) {
   google::protobuf::Arena arena;
   auto* command = google::protobuf::Arena::CreateMessage<pb::ShardCommand>(&arena);
-  command->set_format(kCommandFormat);
-  std::visit(Encoder{command}, op);
+  std::visit(Encoder{command, payload_bytes_max}, op);
+  command->set_format(command->has_payload_bytes_max() ? 2 : 1);
   std::string encoded;
   VECTRON_CHECK(command->SerializeToString(&encoded));
   return encoded;
 }
 
-StatusOr<WriteOp> DecodeCommand(std::string_view command) {
+StatusOr<Command> DecodeCommand(std::string_view command) {
   google::protobuf::Arena arena;
   auto* message = google::protobuf::Arena::CreateMessage<pb::ShardCommand>(&arena);
   if (!message->ParseFromArray(command.data(), static_cast<int>(command.size()))) {
@@ -194,7 +199,9 @@ StatusOr<WriteOp> DecodeCommand(std::string_view command) {
                                  message->format(), kCommandFormat));
   }
   if (message->format() == 0) return Malformed("no format");
-  return DecodeOp(*message);
+  VECTRON_ASSIGN_OR_RETURN(WriteOp op, DecodeOp(*message));
+  return Command{std::move(op), message->has_payload_bytes_max() ? message->payload_bytes_max()
+                                                                 : kUnsaidPayloadBytesMax};
 }
 
 std::string EncodeOutcome(uint64_t changed_count) {

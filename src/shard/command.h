@@ -6,17 +6,25 @@
 
 #include "common/data_ops.h"
 #include "common/error.h"
+#include "common/limits.h"
 
 // What a shard's log entries and their results hold (vectron/internal/shard.proto).
 
 namespace vectron::shard {
 
+struct Command {
+  WriteOp op;
+  // What a payload may grow to by a SetPayload or OverwritePayload.
+  uint64_t payload_bytes_max;
+};
+
 // The log entry of a write that was validated.
-std::string EncodeCommand(const WriteOp& op);
+std::string EncodeCommand(const WriteOp& op,
+                          uint64_t payload_bytes_max = Limits{}.payload_bytes_max);
 
 // CORRUPTION for what EncodeCommand cannot have made, INCOMPATIBLE_FORMAT for what a
 // newer version made.
-StatusOr<WriteOp> DecodeCommand(std::string_view command);
+StatusOr<Command> DecodeCommand(std::string_view command);
 
 // The result of applying a write: how many points changed.
 std::string EncodeOutcome(uint64_t changed_count);

@@ -10,7 +10,7 @@ namespace {
 WriteOp RoundTrip(const WriteOp& op) {
   const auto decoded = DecodeCommand(EncodeCommand(op));
   EXPECT_TRUE(decoded.ok()) << decoded.status();
-  return *decoded;
+  return decoded->op;
 }
 
 TEST(CommandTest, EveryWriteComesBackAsItWas) {
@@ -61,8 +61,27 @@ TEST(CommandTest, WhatIsNoCommandIsCorruption) {
 
 TEST(CommandTest, ANewerFormatIsNotCorruption) {
   vectron::internal::ShardCommand command;
-  command.set_format(2);
+  command.set_format(3);
   EXPECT_EQ(DecodeReason(command), Reason::kIncompatibleFormat);
+}
+
+TEST(CommandTest, WhatAPayloadMayGrowToTravelsWithTheEntry) {
+  vectron::internal::ShardCommand command;
+  for (const WriteOp& op :
+       {WriteOp(SetPayload{{PointId(1)}, "{}"}), WriteOp(OverwritePayload{{PointId(1)}, "{}"})}) {
+    const std::string encoded = EncodeCommand(op, 4 << 20);
+    EXPECT_EQ(DecodeCommand(encoded)->payload_bytes_max, 4u << 20);
+    ASSERT_TRUE(command.ParseFromString(encoded));
+    EXPECT_EQ(command.format(), 2u);  // who does not know the field must not apply it
+  }
+  // An entry of before.
+  command.set_format(1);
+  command.clear_payload_bytes_max();
+  EXPECT_EQ(DecodeCommand(command.SerializeAsString())->payload_bytes_max, 1u << 20);
+  // Others are as they were.
+  ASSERT_TRUE(command.ParseFromString(EncodeCommand(DeletePoints{{PointId(1)}}, 4 << 20)));
+  EXPECT_EQ(command.format(), 1u);
+  EXPECT_FALSE(command.has_payload_bytes_max());
 }
 
 TEST(CommandTest, OutcomesComeBack) {

@@ -160,12 +160,12 @@ void Shard::SayServeable(const State& state) const {
 Status Shard::Replay(State& state, std::span<const CommittedEntry> entries) {
   for (const CommittedEntry& entry : entries) {
     if (entry.command.empty()) continue;
-    const StatusOr<WriteOp> op = DecodeCommand(entry.command);
-    if (!op.ok()) {
-      return Annotate(op.status(), fmt::format("shard {}, log index {}", options_.shard.value(),
-                                               entry.index.value()));
+    const StatusOr<Command> command = DecodeCommand(entry.command);
+    if (!command.ok()) {
+      return Annotate(command.status(), fmt::format("shard {}, log index {}",
+                                                    options_.shard.value(), entry.index.value()));
     }
-    VECTRON_RETURN_IF_ERROR(Noted(state, ReconcileIndex(state, TouchedIds(*op))));
+    VECTRON_RETURN_IF_ERROR(Noted(state, ReconcileIndex(state, TouchedIds(command->op))));
   }
   state.index_applied.store(entries.back().index.value(), std::memory_order_release);
   return OkStatus();
@@ -217,13 +217,13 @@ Status Shard::StageAll(State& state, std::span<const CommittedEntry> entries, Wr
       results->push_back(*std::move(before));
       continue;
     }
-    StatusOr<WriteOp> op = DecodeCommand(entry.command);
-    if (!op.ok()) {
-      return Annotate(op.status(), fmt::format("shard {}, log index {}", options_.shard.value(),
-                                               entry.index.value()));
+    StatusOr<Command> command = DecodeCommand(entry.command);
+    if (!command.ok()) {
+      return Annotate(command.status(), fmt::format("shard {}, log index {}",
+                                                    options_.shard.value(), entry.index.value()));
     }
     ApplyResult result;
-    VECTRON_RETURN_IF_ERROR(Noted(state, stage->Apply(entry.index, *std::move(op), &result)));
+    VECTRON_RETURN_IF_ERROR(Noted(state, stage->Apply(entry.index, *std::move(command), &result)));
     state.sessions.Record(entry.session, entry.index, result, &session_changes);
     results->push_back(std::move(result));
   }

@@ -241,6 +241,30 @@ TEST_F(ShardTest, APayloadThatWouldGrowPastTheLimitIsRefused) {
   ExpectEqualToModel();
 }
 
+TEST_F(ShardTest, TheLimitOfAPayloadIsItsEntrys) {
+  const auto text = [](char key, size_t bytes) {
+    return fmt::format(R"({{"{}":"{}"}})", key, std::string(bytes, 'x'));
+  };
+  const std::vector<PointId> ids = {PointId(1)};
+  ASSERT_TRUE(Upsert({{ids[0], {Default(1)}, text('a', 2 << 20)}}).ok());
+  const auto apply = [&](const WriteOp& op, uint64_t bytes_max) {
+    log_.push_back({{}, EncodeCommand(op, bytes_max)});
+    const auto applied = ApplyLog(last().value(), last().value());
+    EXPECT_TRUE(applied.ok()) << applied.status();
+    return ReasonOf(applied->front().status());
+  };
+  EXPECT_EQ(apply(OverwritePayload{ids, text('b', 3 << 20)}, 4 << 20), Reason::kNone);
+  EXPECT_EQ(apply(SetPayload{ids, text('c', 10)}, 4 << 20), Reason::kNone);
+  EXPECT_EQ(apply(SetPayload{ids, text('d', 2 << 20)}, 4 << 20), Reason::kLimitExceeded);
+  // A smaller limit from then on: nothing grows beyond it, and everything may shrink.
+  EXPECT_EQ(apply(SetPayload{ids, text('d', 10)}, 1000), Reason::kLimitExceeded);
+  EXPECT_EQ(apply(SetPayload{ids, text('b', 1 << 20)}, 1000), Reason::kNone);
+  EXPECT_EQ(apply(DeletePayloadKeys{ids, {"c"}}, 1000), Reason::kNone);
+  EXPECT_EQ(apply(OverwritePayload{ids, text('b', 900)}, 1000), Reason::kNone);
+  EXPECT_EQ(apply(SetPayload{ids, text('c', 90)}, 1000), Reason::kLimitExceeded);
+  EXPECT_EQ(GetOne(ids[0]).payload, text('b', 900));
+}
+
 TEST_F(ShardTest, EntriesAppliedTogetherSeeEachOther) {
   const auto outcomes = WriteTogether({
       SetPayload{{PointId(1)}, "{\"early\":1}"},

@@ -3,20 +3,15 @@
 #include <absl/container/flat_hash_set.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 #include <variant>
 
 #include "common/check.h"
 #include "common/json_object.h"
-#include "common/limits.h"
-#include "shard/command.h"
 
 namespace vectron::shard {
 namespace {
-
-// What members that were set one by one may add up to. Part of the replicated
-// state's meaning, so not an option.
-constexpr size_t kPayloadBytesMax = Limits{}.payload_bytes_max;
 
 std::vector<PointId> IdsOf(const std::vector<Point>& points) {
   std::vector<PointId> ids;
@@ -34,10 +29,11 @@ Status NotFound(const PointId& id) {
 WriteStage::WriteStage(const Store& store, const PointIndex& index, const StoreState& state)
     : store_(store), index_(index), state_(state), batch_(store.database()) {}
 
-Status WriteStage::Apply(LogIndex index, WriteOp op, consensus::ApplyResult* result) {
+Status WriteStage::Apply(LogIndex index, Command command, consensus::ApplyResult* result) {
+  payload_bytes_max_ = command.payload_bytes_max;
   return std::visit(
       [&](auto&& typed) { return ApplyOp(index, std::forward<decltype(typed)>(typed), result); },
-      std::move(op));
+      std::move(command.op));
 }
 
 bool WriteStage::MayExist(const PointId& id) const {
@@ -178,11 +174,13 @@ Status WriteStage::ChangePayloads(LogIndex index, std::span<const PointId> ids,
       *result = NotFound(point.id);
       return OkStatus();
     }
-    StatusOr<std::string> payload = new_payload(DecodeRecord(point.record)->payload);
-    if (payload.ok() && payload->size() > kPayloadBytesMax) {
+    const std::string_view present = DecodeRecord(point.record)->payload;
+    StatusOr<std::string> payload = new_payload(present);
+    // What is there may be over a limit that was larger once: it may only not grow.
+    if (payload.ok() && payload->size() > std::max(payload_bytes_max_, present.size())) {
       payload = MakeError(Reason::kLimitExceeded,
                           fmt::format("the payload would have {} bytes, the limit is {}",
-                                      payload->size(), kPayloadBytesMax));
+                                      payload->size(), payload_bytes_max_));
     }
     if (!payload.ok()) {
       *result = Annotate(payload.status(), fmt::format("point {}", point.id.ToString()));

@@ -12,6 +12,7 @@
 #include "common/error.h"
 #include "consensus/session_table.h"
 #include "consensus/state_machine.h"
+#include "shard/command.h"
 #include "shard/point_index.h"
 #include "shard/store.h"
 
@@ -37,7 +38,7 @@ class WriteStage {
 
   // Stages one write. `result` is the write's own (an application error changes
   // nothing); the status is not OK when the store cannot be read.
-  Status Apply(LogIndex index, WriteOp op, consensus::ApplyResult* result);
+  Status Apply(LogIndex index, Command command, consensus::ApplyResult* result);
 
   // To be written, after the state and the sessions were added.
   storage::WriteBatch& batch() { return batch_; }
@@ -93,6 +94,7 @@ class WriteStage {
   const PointIndex& index_;
   StoreState state_;
   storage::WriteBatch batch_;
+  uint64_t payload_bytes_max_ = 0;  // of the command that is applied
   std::vector<Staged> points_;
   absl::flat_hash_map<PointId, size_t> positions_;  // in points_
 };

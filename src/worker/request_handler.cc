@@ -218,7 +218,8 @@ StatusOr<Duration> RequestHandler::Admit(const WriteOp& op, const HostedShard& h
 }
 
 void RequestHandler::Propose(const std::shared_ptr<WriteCall>& call) {
-  consensus::Proposal proposal{call->request.session, shard::EncodeCommand(call->request.op),
+  consensus::Proposal proposal{call->request.session,
+                               shard::EncodeCommand(call->request.op, limits_.payload_bytes_max),
                                RoomUseOf(call->request.op)};
   call->request.op = WriteOp();  // its memory
   environment_.host->Propose(

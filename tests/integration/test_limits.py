@@ -150,3 +150,32 @@ def test_too_many_grpc_connections_are_refused_and_room_is_made_again(make_serve
     refused = next(line for line in metrics.splitlines()
                    if line.startswith("vectron_grpc_connections_refused_total"))
     assert float(refused.split()[1]) >= 4
+
+
+def test_payloads_are_bounded_by_the_setting(make_server):
+    server = make_server("--payload-bytes-max", "4MiB").start()
+    create(server, "c")
+    large = "x" * (2 << 20)
+
+    def change(method, path, **body):
+        code, answer = server.http(method, f"/collections/c/points{path}", {"points": [1], **body})
+        return code, str(answer)
+
+    def upsert(payload):
+        return server.http("PUT", "/collections/c/points?wait=true", {
+            "points": [{"id": 1, "vector": [1, 2, 3, 4], "payload": payload}]})[0]
+
+    assert upsert({"a": large}) == 200
+    assert change("POST", "/payload", payload={"b": large})[0] == 400  # more than 4 MiB together
+    assert change("PUT", "/payload", payload={"a": large})[0] == 200
+    assert change("POST", "/payload", payload={"b": "x" * 10})[0] == 200
+    assert change("POST", "/payload/delete", keys=["b"])[0] == 200
+    server.stop()
+
+    # A smaller setting: what is there may shrink, and nothing grows.
+    server = make_server("--payload-bytes-max", "1000").start()
+    assert change("POST", "/payload", payload={"b": "x" * 10})[0] == 400
+    assert change("POST", "/payload", payload={"a": "x" * 500})[0] == 200
+    code, answer = change("POST", "/payload", payload={"b": "x" * 600})
+    assert code == 400 and "limit is 1000" in answer
+    assert change("POST", "/payload", payload={"b": "x" * 300})[0] == 200
