@@ -179,3 +179,30 @@ def test_payloads_are_bounded_by_the_setting(make_server):
     code, answer = change("POST", "/payload", payload={"b": "x" * 600})
     assert code == 400 and "limit is 1000" in answer
     assert change("POST", "/payload", payload={"b": "x" * 300})[0] == 200
+
+
+def test_answers_that_nobody_reads_are_bounded_together(make_server):
+    server = make_server().start()
+    create(server, "c")
+    text = "x" * 1_000_000
+    for number in range(0, 30, 10):
+        assert server.http("PUT", "/collections/c/points?wait=true", {"points": [
+            {"id": number + i, "vector": [1, 2, 3, 4], "payload": {"t": text}}
+            for i in range(10)]})[0] == 200
+    body = b'{"limit": 30}'
+    request = (b"POST /collections/c/points/scroll HTTP/1.1\r\nHost: x\r\nContent-Type: "
+               b"application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+    held = []
+    try:
+        for _ in range(40):
+            held.append(connect(server))
+            held[-1].sendall(request)
+        codes = []
+        for sock in held:
+            codes.append(sock.recv(12, socket.MSG_PEEK)[9:12])
+        assert set(codes) == {b"200", b"429"} and codes.count(b"200") <= 17, codes
+        assert server.memory_bytes() < 900 << 20
+        alive(server)
+    finally:
+        for sock in held:
+            sock.close()

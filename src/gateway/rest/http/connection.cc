@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <boost/asio/write.hpp>
 #include <boost/beast/http/read.hpp>
@@ -21,6 +22,9 @@ namespace beast = boost::beast;
 namespace http = boost::beast::http;
 
 constexpr size_t kTimerStepBytes = 1 << 20;
+// Answers that are sent whatever others wait to be taken: connections bound their sum, and
+// who asks whether the server lives must not be told that it is busy.
+constexpr size_t kSmallAnswerBytes = 64 << 10;
 // How much of a request that was refused is read and thrown away, so that the client
 // comes to reading the answer; for how long in all; and how long a silence ends it.
 constexpr size_t kLingerBytesMax = 256 << 20;
@@ -99,6 +103,7 @@ HttpConnection::HttpConnection(std::shared_ptr<HttpConnectionContext> context, H
 
 HttpConnection::~HttpConnection() {
   UncountBody();
+  UncountAnswer();
   context_->OnConnectionGone();
 }
 
@@ -145,6 +150,17 @@ bool HttpConnection::CountBody(size_t bytes) {
 void HttpConnection::UncountBody() {
   context_->bodies_bytes.fetch_sub(body_counted_bytes_);
   body_counted_bytes_ = 0;
+}
+
+bool HttpConnection::CountAnswer(size_t bytes) {
+  const size_t others = context_->answers_bytes.fetch_add(bytes);
+  answer_counted_bytes_ = bytes;
+  return others == 0 || others + bytes <= context_->options.answers_bytes_max;
+}
+
+void HttpConnection::UncountAnswer() {
+  context_->answers_bytes.fetch_sub(answer_counted_bytes_);
+  answer_counted_bytes_ = 0;
 }
 
 void HttpConnection::AwaitRequest() {
@@ -336,6 +352,16 @@ void HttpConnection::Write(HttpResponse response) {
   state_ = State::kWriting;
   UncountBody();
   parser_.reset();
+  const bool has_room = CountAnswer(is_head_ ? 0 : response.body.size());
+  if (!has_room && response.status == 200 && response.body.size() > kSmallAnswerBytes) {
+    UncountAnswer();
+    response = MakeErrorResponse(
+        MakeError(Reason::kOverloaded,
+                  fmt::format("the answers that clients have not taken have more than {} bytes",
+                              context_->options.answers_bytes_max)),
+        0);
+    context_->options.on_refused(response.status);
+  }
   if (context_->draining.load()) keep_alive_ = false;
   out_head_ = fmt::format("HTTP/1.1 {} {}\r\n", response.status, HttpStatusText(response.status));
   if (response.status != 204) {
@@ -347,19 +373,33 @@ void HttpConnection::Write(HttpResponse response) {
   }
   out_head_ += keep_alive_ ? "Connection: keep-alive\r\n\r\n" : "Connection: close\r\n\r\n";
   out_body_ = is_head_ ? std::string() : std::move(response.body);
-  SetTimer(context_->options.write_timeout *
-           static_cast<int64_t>(1 + out_body_.size() / kTimerStepBytes));
-  const std::array<asio::const_buffer, 2> buffers = {asio::buffer(out_head_),
-                                                     asio::buffer(out_body_)};
-  asio::async_write(socket_, buffers, [self = shared_from_this()](ErrorCode error, size_t) {
-    self->OnWritten(error);
+  out_written_bytes_ = 0;
+  write_until_ =
+      context_->clock->Now() + context_->options.write_timeout *
+                                   static_cast<int64_t>(1 + out_body_.size() / kTimerStepBytes);
+  WriteMore();
+}
+
+void HttpConnection::WriteMore() {
+  using std::chrono::milliseconds;
+  const auto left = std::chrono::duration_cast<milliseconds>(write_until_ - context_->clock->Now());
+  SetTimer(std::clamp(left, milliseconds(0), context_->options.write_timeout));
+  const size_t head_written = std::min(out_written_bytes_, out_head_.size());
+  const std::array<asio::const_buffer, 2> buffers = {
+      asio::buffer(out_head_) + head_written,
+      asio::buffer(out_body_) + (out_written_bytes_ - head_written)};
+  socket_.async_write_some(buffers, [self = shared_from_this()](ErrorCode error, size_t bytes) {
+    self->OnWritten(error, bytes);
   });
 }
 
-void HttpConnection::OnWritten(ErrorCode error) {
+void HttpConnection::OnWritten(ErrorCode error, size_t bytes) {
   if (state_ != State::kWriting) return;
+  out_written_bytes_ += bytes;
+  if (!error && out_written_bytes_ < out_head_.size() + out_body_.size()) return WriteMore();
   StopTimer();
   out_body_ = std::string();
+  UncountAnswer();
   if (error) return Close();
   if (!keep_alive_) return Finish();
   AwaitRequest();

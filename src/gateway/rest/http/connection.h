@@ -34,6 +34,7 @@ struct HttpConnectionContext {
   const Clock* const clock;
   std::atomic<size_t> connection_count{0};
   std::atomic<size_t> bodies_bytes{0};
+  std::atomic<size_t> answers_bytes{0};
   std::atomic<bool> draining{false};
   Mutex mutex;
   CondVar gone;
@@ -79,7 +80,9 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   // Answers on the server's own account; the connection ends with it.
   void RefuseRequest(const Status& why);
   void Write(HttpResponse response);
-  void OnWritten(ErrorCode error);
+  // Writes what is left of out_head_ and out_body_.
+  void WriteMore();
+  void OnWritten(ErrorCode error, size_t bytes);
   // Closes; after lingering, where the client may still be sending.
   void Finish();
   void Linger();
@@ -92,6 +95,9 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void StopTimer();
   bool CountBody(size_t bytes);
   void UncountBody();
+  // Whether there is room for an answer's body of so many bytes; it is counted.
+  bool CountAnswer(size_t bytes);
+  void UncountAnswer();
 
   const std::shared_ptr<HttpConnectionContext> context_;
   std::shared_ptr<HttpLoop> loop_;
@@ -115,6 +121,9 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
 
   std::string out_head_;
   std::string out_body_;
+  size_t out_written_bytes_ = 0;     // of both
+  size_t answer_counted_bytes_ = 0;  // in context_->answers_bytes
+  TimePoint write_until_;
   size_t lingered_bytes_ = 0;
   TimePoint linger_until_;
 };

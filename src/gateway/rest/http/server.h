@@ -26,6 +26,10 @@ struct HttpServerOptions {
   size_t header_bytes_max = 16 << 10;   // 431
   size_t body_bytes_max = 64 << 20;     // 413
   size_t bodies_bytes_max = 512 << 20;  // of all requests being read or handled: 429
+  // Of all answers that clients have not taken yet: a large one (over 64 KiB) beyond it is
+  // replaced by 429, unless there is no other. Errors are sent in any case: they may tell
+  // what became of a write.
+  size_t answers_bytes_max = 512 << 20;
 
   // A connection without a request is closed after this.
   std::chrono::milliseconds idle_timeout{75'000};
@@ -33,13 +37,14 @@ struct HttpServerOptions {
   std::chrono::milliseconds header_timeout{10'000};
   // For each megabyte of a body to arrive: 408.
   std::chrono::milliseconds body_timeout{30'000};
-  // For each megabyte of a response to be taken: the connection is closed.
+  // A client that takes nothing of its response for so long is hung up on; so is one that
+  // takes longer than this for each megabyte of it.
   std::chrono::milliseconds write_timeout{30'000};
   // How long Stop waits for requests that are being answered.
   std::chrono::milliseconds drain_timeout{10'000};
 
-  // Told of every response that the server gives on its own, without the handler
-  // (400, 408, 413, 417, 429, 431, 503). Called on server threads.
+  // Told of every response that the server gives on its own, without the handler or in
+  // place of its answer (400, 408, 413, 417, 429, 431, 503). Called on server threads.
   std::function<void(int status)> on_refused = [](int) {};
 };
 

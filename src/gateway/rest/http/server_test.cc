@@ -32,6 +32,12 @@ class HttpServerTest : public testing::Test {
     ASSERT_TRUE(server_->Start().ok());
   }
 
+  // Until no more than `count` are left; for 5 s at most.
+  void WaitForConnections(size_t count) {
+    for (int i = 0; i < 500 && server_->connection_count() > count; ++i) usleep(10'000);
+    EXPECT_LE(server_->connection_count(), count);
+  }
+
   void TearDown() override {
     if (server_ != nullptr) server_->Stop();
     MutexLock lock(mutex_);
@@ -255,6 +261,44 @@ TEST_F(HttpServerTest, ClosesOnClientsThatDoNotRead) {
   ASSERT_TRUE(client->Send(MakeRequest("GET", "/large", "")));
   for (int i = 0; i < 500 && server_->connection_count() > 0; ++i) usleep(10'000);
   EXPECT_EQ(server_->connection_count(), 0u);
+}
+
+TEST_F(HttpServerTest, ClosesAsSoonAsNothingIsTakenForTheTimeout) {
+  // For all of the answer it would be 3.3 s.
+  Start({.write_timeout = milliseconds(100)});
+  auto client = Connect();
+  ASSERT_TRUE(client->Send(MakeRequest("GET", "/large", "")));
+  const TimePoint begin = SystemClock().Now();
+  WaitForConnections(0);
+  EXPECT_LT(SystemClock().Now() - begin, milliseconds(2'000));
+}
+
+TEST_F(HttpServerTest, AnswersThatNobodyTakesAreBoundedTogether) {
+  Start({.answers_bytes_max = 48 << 20});  // one and a half of the large ones
+  auto first = Connect();
+  ASSERT_TRUE(first->Send(MakeRequest("GET", "/large", "")));
+  ASSERT_TRUE(first->Peek());
+  auto second = Connect();
+  const auto refused = second->Do("GET", "/large");
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_THAT(refused.body, HasSubstr(R"("reason":"OVERLOADED")"));
+  EXPECT_EQ(refused.Header("Retry-After"), "1");
+  EXPECT_EQ(last_refusal_, 429);
+  // The connection goes on, and small answers are not held up.
+  EXPECT_EQ(second->Do("GET", "/small").body, "GET /small ");
+  EXPECT_EQ(first->Read().body.size(), 32u << 20);
+  EXPECT_EQ(second->Do("GET", "/large").body.size(), 32u << 20);
+  // Who leaves makes room too.
+  ASSERT_TRUE(first->Send(MakeRequest("GET", "/large", "")));
+  ASSERT_TRUE(first->Peek());
+  first.reset();
+  WaitForConnections(1);
+  EXPECT_EQ(second->Do("GET", "/large").status, 200);
+}
+
+TEST_F(HttpServerTest, AnAnswerLargerThanAllMayBeIsSentAlone) {
+  Start({.answers_bytes_max = 1 << 20});
+  EXPECT_EQ(Connect()->Do("GET", "/large").body.size(), 32u << 20);
 }
 
 TEST_F(HttpServerTest, RefusesConnectionsBeyondTheLimit) {

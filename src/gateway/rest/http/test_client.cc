@@ -77,6 +77,11 @@ TestClient::Response TestClient::Do(std::string_view method, std::string_view ta
   return Read(method != "HEAD");
 }
 
+bool TestClient::Peek() {
+  char byte = 0;
+  return !buffer_.empty() || recv(socket_, &byte, 1, MSG_PEEK) == 1;
+}
+
 bool TestClient::IsClosed() {
   if (!buffer_.empty()) return false;
   char byte = 0;

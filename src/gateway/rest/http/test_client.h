@@ -29,6 +29,8 @@ class TestClient {
   void EndSending();
   // The next response; `has_body` is false for those to HEAD.
   Response Read(bool has_body = true);
+  // Waits for the first bytes of a response, and leaves them; false when the server closed.
+  bool Peek();
   // A request with a JSON body, and its response.
   Response Do(std::string_view method, std::string_view target, std::string_view body = {},
               std::string_view headers = {});
