@@ -203,6 +203,10 @@ def test_answers_that_nobody_reads_are_bounded_together(make_server):
         assert set(codes) == {b"200", b"429"} and codes.count(b"200") <= 17, codes
         assert server.memory_bytes() < 900 << 20
         alive(server)
+        # Nor do they hold up a stop.
+        start = time.monotonic()
+        server.stop()
+        assert time.monotonic() - start < 6
     finally:
         for sock in held:
             sock.close()

@@ -1,5 +1,6 @@
 """`vectron serve` as a process: how it starts, refuses to start, and stops."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -54,11 +55,30 @@ def open_files(pid):
 
 
 def begin_request(sock):
-    """A request whose body never comes; the server has it under way when this returns."""
+    """A request whose body never comes; the server waits for it when this returns."""
     sock.sendall(b"PUT /collections/x HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
                  b"Content-Length: 1000\r\nExpect: 100-continue\r\n\r\n")
     assert sock.recv(1024).startswith(b"HTTP/1.1 100 ")
     sock.sendall(b"{")
+
+
+@contextlib.contextmanager
+def endless_stream(server):
+    """A gRPC request that is under way until the block ends."""
+    ended = threading.Event()
+
+    def requests():
+        yield b""
+        ended.wait(20)
+
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        stream = channel.stream_stream("/vectron.v1.Vectron/StoreVectors")(requests())
+        assert next(stream)  # that its first message is refused
+        assert stream.is_active()
+        try:
+            yield
+        finally:
+            ended.set()
 
 
 def wait_until(condition, timeout_s=20):
@@ -79,9 +99,8 @@ def test_a_signal_stops_it_in_order(server, number):
 
 def test_a_second_signal_ends_it_at_once(make_server):
     server = make_server("--drain-seconds", "60").start()
-    # A request under way: its body never comes, so draining would take the whole minute.
-    with socket.create_connection(("127.0.0.1", server.http_port), timeout=10) as half:
-        begin_request(half)
+    # A request under way: draining would take the whole minute.
+    with endless_stream(server):
         server.process.send_signal(signal.SIGTERM)
         wait_until(lambda: "Stopping" in server.log())
         server.process.send_signal(signal.SIGTERM)
@@ -92,26 +111,27 @@ def test_a_second_signal_ends_it_at_once(make_server):
 
 def test_both_interfaces_drain_within_one_deadline(make_server):
     server = make_server("--drain-seconds", "2").start()
-    ended = threading.Event()
-
-    def requests():
-        yield b""
-        ended.wait(20)
-
-    # Neither request ever ends.
     with socket.create_connection(("127.0.0.1", server.http_port), timeout=10) as half, \
-            grpc.insecure_channel(server.grpc_address) as channel:
+            endless_stream(server):
         begin_request(half)
-        stream = channel.stream_stream("/vectron.v1.Vectron/StoreVectors")(requests())
-        assert next(stream)  # that its first message is refused
-        assert stream.is_active()
         start = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
-        try:
-            assert server.wait_exit(20) == 0
-            assert 1.5 < time.monotonic() - start < 3.8
-        finally:
-            ended.set()
+        assert server.wait_exit(20) == 0
+        assert 1.5 < time.monotonic() - start < 3.8
+
+
+@pytest.mark.parametrize("half", [b"GET / HT", b"PUT /collections/x HTTP/1.1\r\nHost: x\r\n"
+                                  b"Content-Length: 9\r\n\r\n{", None])
+def test_half_a_rest_request_does_not_hold_up_a_stop(server, half):
+    with socket.create_connection(("127.0.0.1", server.http_port), timeout=10) as sock:
+        if half is None:
+            begin_request(sock)
+        else:
+            sock.sendall(half)
+        time.sleep(0.1)
+        start = time.monotonic()
+        server.stop()
+        assert time.monotonic() - start < 5
 
 
 def test_a_second_process_is_told_who_has_the_directory(server, make_server):

@@ -127,6 +127,7 @@ void HttpConnection::Refuse(std::shared_ptr<HttpLoop> loop) {
 void HttpConnection::SetTimer(std::chrono::milliseconds timeout) {
   const uint64_t round = ++timer_round_;
   timed_out_ = false;
+  if (context_->draining.load()) timeout = std::min(timeout, context_->options.drain_patience);
   timer_.expires_after(timeout);
   timer_.async_wait([self = shared_from_this(), round](ErrorCode error) {
     if (error || round != self->timer_round_) return;
@@ -263,8 +264,11 @@ void HttpConnection::OnBody(ErrorCode error) {
 
 void HttpConnection::OnReadError(ErrorCode error) {
   StopTimer();
-  if (timed_out_)
+  if (timed_out_) {
+    // Half a request was not understood, and who sent it may never listen.
+    if (context_->draining.load()) return Close();
     return RefuseRequest(MakeError(Reason::kRequestTimeout, "the request took too long to arrive"));
+  }
   if (error == http::error::end_of_stream) return Linger();
   if (error == http::error::body_limit) {
     return RefuseRequest(MakeError(
@@ -438,9 +442,11 @@ void HttpConnection::Discard() {
 }
 
 void HttpConnection::Drain() {
-  // In other states the connection sees for itself that the server drains, when it has
-  // written its answer.
-  if (state_ == State::kIdle) Close();
+  if (state_ == State::kIdle) return Close();
+  // While its request is handled nothing is awaited of the client; when the answer is
+  // written, the connection sees for itself that the server drains.
+  if (state_ == State::kHandling || state_ == State::kClosed) return;
+  SetTimer(context_->options.drain_patience);
 }
 
 void HttpConnection::Close() {

@@ -54,7 +54,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void Refuse(std::shared_ptr<HttpLoop> loop);
   // The answer to request number `request`; ignored unless that is being handled.
   void Answer(uint64_t request, HttpResponse response);
-  // Finishes the request at hand, if there is one, and closes.
+  // Finishes the request at hand, if there is one that has arrived, and closes.
   void Drain();
   void Close();
 
@@ -89,8 +89,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void Discard();
   void Register(std::shared_ptr<HttpLoop> loop);
 
-  // Cancels the socket's operation when `timeout` passes before the next SetTimer or
-  // StopTimer.
+  // Cancels the socket's operation when `timeout`, or the shorter patience of a server that
+  // drains, passes before the next SetTimer or StopTimer.
   void SetTimer(std::chrono::milliseconds timeout);
   void StopTimer();
   bool CountBody(size_t bytes);

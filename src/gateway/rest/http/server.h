@@ -42,6 +42,9 @@ struct HttpServerOptions {
   std::chrono::milliseconds write_timeout{30'000};
   // How long Stop waits for requests that are being answered.
   std::chrono::milliseconds drain_timeout{10'000};
+  // What each of the timeouts above is at most once Stop was called: a request of which
+  // half is there, or an answer that nobody reads, does not hold it up.
+  std::chrono::milliseconds drain_patience{1'000};
 
   // Told of every response that the server gives on its own, without the handler or in
   // place of its answer (400, 408, 413, 417, 429, 431, 503). Called on server threads.
@@ -67,7 +70,9 @@ class HttpServer {
   size_t connection_count() const;
 
   // Accepts no more, closes idle connections, lets requests finish until the drain
-  // timeout, closes the rest, joins the threads. Exchanges may outlive it.
+  // timeout, closes the rest, joins the threads. A request is one that has arrived whole:
+  // who sends or reads too slowly for the drain patience is hung up on. Exchanges may
+  // outlive it.
   void Stop();
 
  private:

@@ -393,6 +393,37 @@ TEST_F(HttpServerTest, StopLetsRequestsFinish) {
   stopper.Join();
 }
 
+TEST_F(HttpServerTest, StopGivesOnlyWholeRequestsTheirTime) {
+  Start({.drain_patience = milliseconds(100)});
+  const std::vector<std::string> halves = {
+      "GET / HT",
+      "PUT / HTTP/1.1\r\nHost: x\r\n",
+      "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc",
+      "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n",
+      "PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+      MakeRequest("GET", "/large", ""),
+      MakeRequest("PUT", "/", "abc") + "GET /"};
+  std::vector<std::unique_ptr<TestClient>> clients;
+  for (const std::string& bytes : halves) {
+    clients.push_back(Connect());
+    ASSERT_TRUE(clients.back()->Send(bytes));
+  }
+  ASSERT_TRUE(clients[3]->Peek());
+  ASSERT_TRUE(clients[5]->Peek());
+  ASSERT_TRUE(clients[6]->Peek());
+  // Its rest comes while the server drains.
+  auto late = Connect();
+  ASSERT_TRUE(late->Send("GET /late HTTP/1.1\r\n"));
+  SleepUntil(SystemClock().Now() + milliseconds(50));
+  const TimePoint begin = SystemClock().Now();
+  Thread stopper("stops", ThreadPriority::kNormal, [&] { server_->Stop(); });
+  SleepUntil(begin + milliseconds(20));
+  ASSERT_TRUE(late->Send("Host: x\r\n\r\n"));
+  EXPECT_EQ(late->Read().body, "GET /late ");
+  stopper.Join();
+  EXPECT_LT(SystemClock().Now() - begin, milliseconds(3'000));  // of ten seconds
+}
+
 TEST_F(HttpServerTest, StopDoesNotWaitForEver) {
   Start({.drain_timeout = milliseconds(50)});
   auto busy = Connect();
