@@ -124,13 +124,25 @@ TEST_F(RestApiTest, AnswersForPathsAndMethodsThereAreNot) {
             "400 PUT /collections/{collection_name}/index is not supported");
 }
 
+TEST_F(RestApiTest, TakesAbsoluteTargets) {
+  CreateC();
+  UpsertFour();
+  for (const std::string target :
+       {"http://localhost/collections/c/points/1", "HTTP://a:1/collections/c/points/1?timeout=5",
+        "https://[::1]:80/collections/c/points/1/"}) {
+    EXPECT_THAT(Result("GET", target), HasSubstr(R"("id":1)")) << target;
+  }
+  EXPECT_THAT(client_->Do("GET", "http://localhost").body, HasSubstr("vectron"));
+  EXPECT_EQ(client_->Do("GET", "ftp://localhost/collections").status, 400);
+}
+
 TEST_F(RestApiTest, TakesJsonOnly) {
   const std::string body = R"({"vectors":{"size":2,"distance":"Dot"}})";
   TestClient client(server_->port());
   for (const std::string type : {"text/plain", "application/x-www-form-urlencoded",
                                  "application/json; charset=utf-16", "application/jsonp"}) {
     client.Send(
-        fmt::format("PUT /collections/c HTTP/1.1\r\nContent-Type: {}\r\n"
+        fmt::format("PUT /collections/c HTTP/1.1\r\nHost: x\r\nContent-Type: {}\r\n"
                     "Content-Length: {}\r\n\r\n{}",
                     type, body.size(), body));
     const Response response = client.Read();
@@ -139,7 +151,7 @@ TEST_F(RestApiTest, TakesJsonOnly) {
     EXPECT_THAT(response.body, HasSubstr(R"("reason":"UNSUPPORTED_MEDIA_TYPE")"));
   }
   client.Send(
-      fmt::format("PUT /collections/c HTTP/1.1\r\nContent-Type: Application/JSON; "
+      fmt::format("PUT /collections/c HTTP/1.1\r\nHost: x\r\nContent-Type: Application/JSON; "
                   "charset=UTF-8\r\nContent-Length: {}\r\n\r\n{}",
                   body.size(), body));
   EXPECT_EQ(client.Read().status, 200);

@@ -8,6 +8,7 @@
 #include <boost/asio/write.hpp>
 #include <boost/beast/http/read.hpp>
 #include <cerrno>
+#include <cstring>
 #include <exception>
 #include <utility>
 
@@ -166,6 +167,7 @@ void HttpConnection::UncountAnswer() {
 
 void HttpConnection::AwaitRequest() {
   if (context_->draining.load()) return Finish();
+  skipped_empty_line_ = false;
   if (buffer_.size() > 0) return ReadHeader();
   state_ = State::kIdle;
   // A client that comes and goes for hours must not keep its largest header.
@@ -194,6 +196,7 @@ void HttpConnection::ReadHeader() {
 
 void HttpConnection::OnHeader(ErrorCode error) {
   if (state_ != State::kHeader) return;
+  if (error == http::error::bad_method && SkipEmptyLine()) return ReadHeader();
   if (error) return OnReadError(error);
   StopTimer();
   received_at_ = context_->clock->Now();
@@ -206,15 +209,32 @@ void HttpConnection::OnHeader(ErrorCode error) {
   ReadBody();
 }
 
+bool HttpConnection::SkipEmptyLine() {
+  constexpr std::string_view kEmptyLine = "\r\n";
+  if (skipped_empty_line_ || buffer_.size() < kEmptyLine.size()) return false;
+  if (std::memcmp(buffer_.data().data(), kEmptyLine.data(), kEmptyLine.size()) != 0) return false;
+  buffer_.consume(kEmptyLine.size());
+  skipped_empty_line_ = true;
+  return true;
+}
+
 bool HttpConnection::AcceptHeader() {
   const auto& header = parser_->get();
+  const size_t host_count = header.count(http::field::host);
+  if (host_count > 1 || (host_count == 0 && header.version() >= 11)) {
+    RefuseRequest(InvalidArgument(host_count > 1 ? "the request has more than one Host header"
+                                                 : "the request has no Host header"));
+    return false;
+  }
   const auto expect = header[http::field::expect];
   if (!expect.empty() && !beast::iequals(expect, "100-continue")) {
     RefuseRequest(
         MakeError(Reason::kExpectationFailed, "the only expectation that is met is 100-continue"));
     return false;
   }
-  if (!header[http::field::transfer_encoding].empty() && !parser_->chunked()) {
+  const size_t coding_count = header.count(http::field::transfer_encoding);
+  if (coding_count > 1 ||
+      (coding_count == 1 && !beast::iequals(header[http::field::transfer_encoding], "chunked"))) {
     RefuseRequest(InvalidArgument("the only transfer encoding that is understood is chunked"));
     return false;
   }

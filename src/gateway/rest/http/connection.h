@@ -67,6 +67,9 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void AwaitRequest();
   void ReadHeader();
   void OnHeader(ErrorCode error);
+  // Takes an empty line before the request line away, once a request: old clients end a body
+  // with one (RFC 9112, 2.2). False if there is none.
+  bool SkipEmptyLine();
   // False after having refused the request for what its header says.
   bool AcceptHeader();
   void SendContinue();
@@ -116,6 +119,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   std::weak_ptr<HttpExchange> exchange_;  // of the request being handled
   bool keep_alive_ = false;
   bool request_complete_ = false;
+  bool skipped_empty_line_ = false;
   bool is_head_ = false;
   TimePoint received_at_;
 

@@ -194,7 +194,8 @@ TEST_F(HttpServerTest, RefusesMoreBodiesThanFitTogether) {
 TEST_F(HttpServerTest, RefusesAHeaderThatIsTooLarge) {
   Start({.header_bytes_max = 4 << 10});
   auto client = Connect();
-  ASSERT_TRUE(client->Send("GET / HTTP/1.1\r\nX: " + std::string(8 << 10, 'x') + "\r\n\r\n"));
+  ASSERT_TRUE(
+      client->Send("GET / HTTP/1.1\r\nHost: x\r\nX: " + std::string(8 << 10, 'x') + "\r\n\r\n"));
   const auto response = client->Read();
   EXPECT_EQ(response.status, 431);
   EXPECT_THAT(response.body, HasSubstr(R"("reason":"HEADER_TOO_LARGE")"));
@@ -207,11 +208,11 @@ TEST_F(HttpServerTest, RefusesWhatIsNotHttp) {
   Start();
   for (const std::string bytes :
        {"hello\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "GET  HTTP/1.1\r\n\r\n",
-        "PUT / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
-        "PUT / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
-        "PUT / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc",
-        "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        "PUT / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\nabc",
+        "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
+        "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc",
+        "PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        "PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\nabc",
         "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 tls\r\n\r\n"}) {
     auto client = Connect();
     ASSERT_TRUE(client->Send(bytes));
@@ -222,10 +223,44 @@ TEST_F(HttpServerTest, RefusesWhatIsNotHttp) {
   EXPECT_EQ(compressed->Do("PUT", "/", "abc", "Content-Encoding: gzip\r\n").status, 415);
 }
 
+TEST_F(HttpServerTest, SaysWhichHeaderIsWrong) {
+  Start();
+  const auto error = [&](const std::string& headers) {
+    auto client = Connect();
+    EXPECT_TRUE(client->Send("PUT / HTTP/1.1\r\n" + headers + "\r\n0\r\n\r\n"));
+    const auto response = client->Read();
+    EXPECT_EQ(response.status, 400) << headers;
+    return response.body;
+  };
+  const std::string chunked = "Transfer-Encoding: chunked\r\n";
+  EXPECT_THAT(error(chunked), HasSubstr("no Host header"));
+  EXPECT_THAT(error("Host: x\r\nHost: x\r\n" + chunked), HasSubstr("more than one Host header"));
+  for (const std::string codings :
+       {"Transfer-Encoding: gzip, chunked\r\n", "Transfer-Encoding: chunked, chunked\r\n",
+        "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: identity, chunked\r\n"}) {
+    EXPECT_THAT(error("Host: x\r\n" + codings), HasSubstr("understood is chunked")) << codings;
+  }
+}
+
+TEST_F(HttpServerTest, SkipsAnEmptyLineBeforeARequest) {
+  Start();
+  auto client = Connect();
+  for (const bool pipelined : {false, true}) {
+    ASSERT_TRUE(client->Send("\r\n" + MakeRequest("PUT", "/1", "abc") +
+                             (pipelined ? "\r\n" + MakeRequest("GET", "/2", "") : "")));
+    EXPECT_EQ(client->Read().body, "PUT /1 abc");
+    if (!pipelined) continue;
+    EXPECT_EQ(client->Read().body, "GET /2 ");
+  }
+  ASSERT_TRUE(client->Send("\r\n\r\n" + MakeRequest("GET", "/3", "")));
+  EXPECT_EQ(client->Read().status, 400);
+}
+
 TEST_F(HttpServerTest, AnswersHalfARequest) {
   Start();
   for (const std::string bytes : {"GET / HT", "GET / HTTP/1.1\r\nHost: x\r\n",
-                                  "PUT / HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc"}) {
+                                  "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc"}) {
     auto client = Connect();
     ASSERT_TRUE(client->Send(bytes));
     client->EndSending();
@@ -246,7 +281,7 @@ TEST_F(HttpServerTest, GivesUpOnSlowClients) {
   ASSERT_TRUE(header->Send("GET / HTTP/1.1\r\n"));
   EXPECT_EQ(header->Read().status, 408);
   auto body = Connect();
-  ASSERT_TRUE(body->Send("PUT / HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc"));
+  ASSERT_TRUE(body->Send("PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc"));
   const auto late = body->Read();
   EXPECT_EQ(late.status, 408);
   EXPECT_THAT(late.body, HasSubstr(R"("reason":"REQUEST_TIMEOUT")"));

@@ -1,5 +1,6 @@
 #include "gateway/rest/http/url.h"
 
+#include <absl/strings/match.h>
 #include <fmt/format.h>
 
 namespace vectron::gateway::rest {
@@ -47,9 +48,25 @@ Status ForEachPiece(std::string_view text, char separator, Visit visit) {
   }
 }
 
+// "/a?b" of "http://host:1/a?b", which proxies send and every server must take (RFC 9112,
+// 3.2.2); anything else as it is.
+std::string_view WithoutAuthority(std::string_view target) {
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (!absl::StartsWithIgnoreCase({target.data(), target.size()}, {scheme.data(), scheme.size()}))
+      continue;
+    target.remove_prefix(scheme.size());
+    const size_t end = target.find_first_of("/?#");
+    if (end == std::string_view::npos) return "/";
+    target.remove_prefix(end);
+    return target;
+  }
+  return target;
+}
+
 }  // namespace
 
 StatusOr<Target> ParseTarget(std::string_view target) {
+  target = WithoutAuthority(target);
   const size_t fragment = target.find('#');
   if (fragment != std::string_view::npos) target = target.substr(0, fragment);
   const size_t question = target.find('?');
