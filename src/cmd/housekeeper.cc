@@ -61,8 +61,11 @@ Housekeeper::Housekeeper(const Clock* clock, MetricsRegistry* metrics)
       clock_(clock),
       resident_bytes_(AddGauge(metrics, "vectron_process_resident_memory_bytes",
                                "Memory of the process that is in RAM")),
-      cpu_seconds_(AddGauge(metrics, "vectron_process_cpu_seconds",
-                            "CPU time that the process has used, user and system")),
+      cpu_seconds_(prometheus::BuildCounter()
+                       .Name("vectron_process_cpu_seconds_total")
+                       .Help("CPU time that the process has used, user and system")
+                       .Register(*metrics)
+                       .Add({})),
       open_files_(AddGauge(metrics, "vectron_process_open_files", "Open file descriptors")),
       uptime_seconds_(
           AddGauge(metrics, "vectron_process_uptime_seconds", "Time since the process started")),
@@ -79,7 +82,7 @@ Housekeeper::~Housekeeper() {
 
 void Housekeeper::Run() {
   for (;;) {
-    UpdateGauges();
+    UpdateMetrics();
     TrimHeap();
     MutexLock lock(mutex_);
     if (!stopping_) wake_.WaitFor(mutex_, kInterval);
@@ -87,9 +90,9 @@ void Housekeeper::Run() {
   }
 }
 
-void Housekeeper::UpdateGauges() {
+void Housekeeper::UpdateMetrics() {
   resident_bytes_.Set(ResidentBytes());
-  cpu_seconds_.Set(CpuSeconds());
+  cpu_seconds_.Increment(std::max(0.0, CpuSeconds() - cpu_seconds_.Value()));
   open_files_.Set(OpenFiles());
   uptime_seconds_.Set(std::chrono::duration<double>(clock_->Now() - start_).count());
 }

@@ -11,7 +11,7 @@
 namespace vectron::cmd {
 
 // Looks after the process as such, every few seconds on a thread of its own: keeps
-// the gauges vectron_process_* (memory, CPU time, open files), and gives memory that
+// the metrics vectron_process_* (memory, CPU time, open files), and gives memory that
 // the allocator holds for nobody back to the system. A bulk load leaves hundreds of
 // megabytes of it, which would count as the database's for good.
 class Housekeeper {
@@ -24,12 +24,12 @@ class Housekeeper {
 
  private:
   void Run();
-  void UpdateGauges();
+  void UpdateMetrics();
 
   const TimePoint start_;
   const Clock* const clock_;
   prometheus::Gauge& resident_bytes_;
-  prometheus::Gauge& cpu_seconds_;
+  prometheus::Counter& cpu_seconds_;
   prometheus::Gauge& open_files_;
   prometheus::Gauge& uptime_seconds_;
   Mutex mutex_;

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <string>
 
 #include "cmd/admin.h"
 #include "cmd/bench/bench_command.h"
@@ -21,6 +22,16 @@ void AddVersionCommand(CLI::App* app) {
   version->callback([json] { fmt::print("{}", *json ? VersionJson() : VersionText()); });
 }
 
+// "serve, admin, ..."; empty if `name` is among them.
+std::string OtherCommands(const CLI::App& app, const std::string& name) {
+  std::string names;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    if (command->get_name() == name) return {};
+    names += (names.empty() ? "" : ", ") + command->get_name();
+  }
+  return names;
+}
+
 int Main(int argc, char** argv) {
   CLI::App app("Vectron: a distributed vector database", "vectron");
   app.require_subcommand(1);
@@ -36,6 +47,12 @@ int Main(int argc, char** argv) {
   AddAdminCommand(&app, &exit_code);
   AddBenchCommand(&app, &exit_code);
   AddVersionCommand(&app);
+  // The parser would only say that a command is missing.
+  const std::string first = argc > 1 ? argv[1] : "-";
+  if (const std::string others = OtherCommands(app, first); first[0] != '-' && !others.empty()) {
+    fmt::print(stderr, "vectron: there is no command '{}', only {}\n", first, others);
+    return kExitUsage;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -102,6 +102,10 @@ Status ValidateVectors(const CollectionConfig& config, const Point& point) {
   for (const VectorConfig& expected : config.vectors) {
     const NamedVector* vector = FindVector(point, expected.name);
     if (vector == nullptr) {
+      // Where a name is unknown it is the mistake, not that the right one is missing.
+      for (const NamedVector& given : point.vectors) {
+        VECTRON_RETURN_IF_ERROR(FindVectorConfig(config, given.name).status());
+      }
       return InvalidArgument(fmt::format("{} is missing", VectorLabel(expected.name)));
     }
     Status status = ValidateValues(expected, vector->values);

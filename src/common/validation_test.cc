@@ -92,6 +92,8 @@ TEST(ValidationTest, MatchesVectorNames) {
   EXPECT_EQ(store({{"image", {1}}, {"", {1, 2}}}), "");
   EXPECT_EQ(store({{"", {1, 2}}}), "point 0 (id 5): vector 'image' is missing");
   EXPECT_EQ(store({}), "point 0 (id 5): vector is missing");
+  EXPECT_EQ(store({{"x", {1, 2}}}),
+            "point 0 (id 5): collection 'c' has no vector 'x', it has '', 'image'");
   EXPECT_EQ(store({{"", {1, 2}}, {"image", {1, 2}}}),
             "point 0 (id 5): vector 'image': dimension 2, expected 1");
   EXPECT_EQ(store({{"", {1, 2}}, {"image", {1}}, {"sound", {1}}}),

@@ -60,6 +60,11 @@ void WorkerMetrics::Set(const char* name, const char* help, double value) {
   prometheus::BuildGauge().Name(name).Help(help).Register(*registry_).Add({}).Set(value);
 }
 
+void WorkerMetrics::SetCounter(const char* name, const char* help, double value) {
+  auto& counter = prometheus::BuildCounter().Name(name).Help(help).Register(*registry_).Add({});
+  if (value > counter.Value()) counter.Increment(value - counter.Value());
+}
+
 void WorkerMetrics::Update(const Sources& sources) {
   Set("vectron_worker_searches_running", "Searches that run",
       static_cast<double>(sources.searches.running_count()));
@@ -122,12 +127,13 @@ void WorkerMetrics::UpdateShards(const Sources& sources) {
 
 void WorkerMetrics::UpdateScrub(const Scrubber& scrubber) {
   const Scrubber::Stats stats = scrubber.GetStats();
-  Set("vectron_scrub_read_bytes", "Read to verify the shards' files since the start",
-      static_cast<double>(stats.read_bytes));
-  Set("vectron_scrub_passes", "Times that a shard's files were all verified since the start",
-      static_cast<double>(stats.pass_count));
-  Set("vectron_scrub_failures", "Files found damaged or unreadable since the start",
-      static_cast<double>(stats.failure_count));
+  SetCounter("vectron_scrub_read_bytes_total", "Read to verify the shards' files since the start",
+             static_cast<double>(stats.read_bytes));
+  SetCounter("vectron_scrub_passes_total",
+             "Times that a shard's files were all verified since the start",
+             static_cast<double>(stats.pass_count));
+  SetCounter("vectron_scrub_failures_total", "Files found damaged or unreadable since the start",
+             static_cast<double>(stats.failure_count));
   Set("vectron_scrub_oldest_pass_age_seconds",
       "Since the shard that was verified the longest ago was; 0 before the first pass",
       static_cast<double>(stats.oldest_pass_age.count()));
@@ -135,14 +141,16 @@ void WorkerMetrics::UpdateScrub(const Scrubber& scrubber) {
 
 void WorkerMetrics::UpdateStorage(const storage::SharedResources& resources) {
   const storage::SharedResources::Stats stats = resources.GetStats();
-  Set("vectron_store_flush_written_bytes", "Written by flushes since the start",
-      static_cast<double>(stats.flush_written_bytes));
-  Set("vectron_store_compaction_written_bytes", "Written by compactions since the start",
-      static_cast<double>(stats.compaction_written_bytes));
-  Set("vectron_store_blob_written_bytes", "Written to files of large values since the start",
-      static_cast<double>(stats.blob_written_bytes));
-  Set("vectron_store_stall_seconds", "That writes waited for flushes and compactions",
-      static_cast<double>(stats.stall_us) / 1e6);
+  SetCounter("vectron_store_flush_written_bytes_total", "Written by flushes since the start",
+             static_cast<double>(stats.flush_written_bytes));
+  SetCounter("vectron_store_compaction_written_bytes_total",
+             "Written by compactions since the start",
+             static_cast<double>(stats.compaction_written_bytes));
+  SetCounter("vectron_store_blob_written_bytes_total",
+             "Written to files of large values since the start",
+             static_cast<double>(stats.blob_written_bytes));
+  SetCounter("vectron_store_stall_seconds_total", "That writes waited for flushes and compactions",
+             static_cast<double>(stats.stall_us) / 1e6);
   Set("vectron_store_block_cache_bytes", "Memory of the cache of blocks",
       static_cast<double>(stats.block_cache_bytes));
   Set("vectron_store_write_buffer_bytes", "Memory of all write buffers",

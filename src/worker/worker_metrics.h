@@ -37,7 +37,7 @@ class WorkerMetrics {
     const consensus::Host& host;
     const storage::SharedResources& resources;
   };
-  // Sets the gauges. About once a second, from one thread.
+  // Sets what it reads from `sources`. About once a second, from one thread.
   void Update(const Sources& sources);
 
  private:
@@ -49,6 +49,8 @@ class WorkerMetrics {
   void UpdateStorage(const storage::SharedResources& resources);
   // The gauge `name`; registered at the first use.
   void Set(const char* name, const char* help, double value);
+  // The same for a counter, of which somebody else counts: brings it up to `value`.
+  void SetCounter(const char* name, const char* help, double value);
 
   MetricsRegistry* const registry_;
   prometheus::Family<prometheus::Counter>& requests_;

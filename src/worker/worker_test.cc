@@ -259,8 +259,8 @@ TEST_F(WorkerTest, AShardWhoseFilesAreDamagedServesNoMoreAndOthersDo) {
   ASSERT_TRUE(WaitUntil([&] {
     const std::string text = RenderMetrics(metrics_);
     return text.find("vectron_worker_shards_failed 1\n") != std::string::npos &&
-           text.find("vectron_scrub_failures 1\n") != std::string::npos &&
-           text.find("vectron_scrub_passes 1\n") != std::string::npos;
+           text.find("vectron_scrub_failures_total 1\n") != std::string::npos &&
+           text.find("vectron_scrub_passes_total 1\n") != std::string::npos;
   })) << RenderMetrics(metrics_);
 
   // It can still be dropped.

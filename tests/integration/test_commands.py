@@ -22,6 +22,14 @@ def loaded(shared_server, vectors, tmp_path_factory):
     return shared_server, truth, result
 
 
+def test_a_command_that_does_not_exist_is_named(run):
+    for arguments in (["foo"], ["foo", "--help"]):
+        done = run(*arguments)
+        assert done.returncode == 2 and "'foo'" in done.stderr and "serve" in done.stderr, done
+    assert run("--help").returncode == 0
+    assert run().returncode == 2
+
+
 def test_ingest_reports_what_it_did(loaded, vectors):
     _, _, result = loaded
     assert result["points"] == result["acked_points"] == result["point_count"] == len(vectors.rows)

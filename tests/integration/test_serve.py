@@ -232,3 +232,17 @@ def create(server, name, dimension):
     code, body = server.http("PUT", f"/collections/{name}",
                              {"vectors": {"size": dimension, "distance": "Euclid"}})
     assert code == 200, body
+
+
+def test_metrics_that_only_grow_are_counters(server):
+    def kinds_shown():
+        text = server.http("GET", "/metrics")[1]
+        return dict(line.split()[2:4] for line in text.splitlines() if line.startswith("# TYPE "))
+
+    # The worker's come within seconds.
+    wait_until(lambda: "vectron_store_stall_seconds_total" in kinds_shown())
+    kinds = kinds_shown()
+    for name in ("process_cpu_seconds", "store_flush_written_bytes", "store_stall_seconds"):
+        assert kinds[f"vectron_{name}_total"] == "counter", kinds
+    assert not [name for name, kind in kinds.items()
+                if name.endswith("_total") != (kind == "counter")], kinds
