@@ -11,6 +11,7 @@
 #include <cstring>
 #include <filesystem>
 #include <system_error>
+#include <vector>
 
 #include "common/check.h"
 
@@ -160,11 +161,20 @@ StatusOr<std::string_view> UnwrapChecked(std::string_view magic, uint32_t format
 }
 
 Status MakeDirectories(const std::string& path) {
+  std::filesystem::path dir(path);
+  if (!dir.has_filename()) dir = dir.parent_path();  // a slash at the end names no entry
+  // From the last upwards, as far as they are missing, and the parent that is there.
+  std::vector<std::string> parents = {ParentOf(dir.string())};
   std::error_code error;
-  if (!std::filesystem::create_directories(path, error) && error) {
+  while (!std::filesystem::exists(parents.back(), error)) {
+    parents.push_back(ParentOf(parents.back()));
+  }
+  if (!std::filesystem::create_directories(dir, error) && error) {
     return ErrnoStatus("cannot make directory", path, error.value());
   }
-  return SyncDirectory(ParentOf(path));
+  // An entry lasts once the directory that holds it was synced.
+  for (const std::string& parent : parents) VECTRON_RETURN_IF_ERROR(SyncDirectory(parent));
+  return OkStatus();
 }
 
 }  // namespace vectron

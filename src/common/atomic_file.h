@@ -25,7 +25,8 @@ std::string WrapWithChecksum(std::string_view magic, uint32_t format, std::strin
 StatusOr<std::string_view> UnwrapChecked(std::string_view magic, uint32_t format,
                                          std::string_view file, const std::string& path);
 
-// Makes the directory and its missing parents, and syncs the parent.
+// Makes the directory and its missing parents, and syncs each one's parent: they are all
+// there after a loss of power.
 Status MakeDirectories(const std::string& path);
 
 }  // namespace vectron

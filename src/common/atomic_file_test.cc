@@ -30,6 +30,27 @@ TEST_F(AtomicFileTest, ReplacesTheWholeContent) {
   EXPECT_FALSE(std::filesystem::exists(path + ".tmp"));
 }
 
+TEST_F(AtomicFileTest, MakesAllMissingDirectoriesHoweverTheyAreWritten) {
+  for (const std::string name : {"/c/d/e", "/f/g/", "/a/b", "/h"}) {
+    ASSERT_TRUE(MakeDirectories(dir_ + name).ok()) << name;
+    ASSERT_TRUE(MakeDirectories(dir_ + name).ok()) << name << ", again";
+    EXPECT_TRUE(std::filesystem::is_directory(dir_ + name)) << name;
+  }
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(dir_);
+  EXPECT_TRUE(MakeDirectories("relative").ok());
+  EXPECT_TRUE(MakeDirectories("i/j").ok());
+  std::filesystem::current_path(before);
+  EXPECT_TRUE(std::filesystem::is_directory(dir_ + "/i/j"));
+  EXPECT_FALSE(MakeDirectories("").ok());
+}
+
+TEST_F(AtomicFileTest, SaysWhichDirectoryCannotBeMade) {
+  ASSERT_TRUE(WriteFileAtomically(dir_ + "/a/file", "x").ok());
+  const Status status = MakeDirectories(dir_ + "/a/file/b/c");
+  EXPECT_NE(status.ToString().find("/a/file/b/c"), std::string::npos) << status;
+}
+
 TEST_F(AtomicFileTest, NamesThePathThatFails) {
   const Status status = WriteFileAtomically(dir_ + "/missing/value", "x");
   EXPECT_EQ(ReasonOf(status), Reason::kInternal);
