@@ -471,6 +471,7 @@ void HostImpl::Stop() {
   while (mode_ == HostThreads::kNone && log_writer_->Poll()) {
   }
   log_writer_->Stop();
+  log_->Close();
   std::vector<std::shared_ptr<Replica>> replicas;
   {
     MutexLock lock(mutex_);

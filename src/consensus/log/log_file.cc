@@ -10,8 +10,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
+
+#include "common/atomic_file.h"
 
 namespace vectron::consensus {
 namespace {
@@ -89,13 +92,7 @@ class PosixFile : public LogFile {
 
 class PosixFileSystem : public LogFileSystem {
  public:
-  Status CreateDir(const std::string& dir) override {
-    std::error_code error;
-    std::filesystem::create_directories(dir, error);
-    if (!error) return OkStatus();
-    errno = error.value();
-    return FromErrno("creating", dir);
-  }
+  Status CreateDir(const std::string& dir) override { return MakeDirectories(dir); }
 
   StatusOr<std::vector<std::string>> List(const std::string& dir) override {
     std::error_code error;
@@ -123,6 +120,14 @@ class PosixFileSystem : public LogFileSystem {
 
   Status Remove(const std::string& path) override {
     return unlink(path.c_str()) == 0 ? OkStatus() : FromErrno("removing", path);
+  }
+
+  Status Rename(const std::string& from, const std::string& to) override {
+    return rename(from.c_str(), to.c_str()) == 0 ? OkStatus() : FromErrno("renaming", from);
+  }
+
+  Status Replace(const std::string& path, const std::string& content) override {
+    return WriteFileAtomically(path, content);
   }
 
   Status Allocate(const std::string& path, uint64_t bytes) override {

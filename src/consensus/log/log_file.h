@@ -34,13 +34,18 @@ class LogFileSystem {
  public:
   virtual ~LogFileSystem() = default;
 
-  // With its parents; nothing if it is there.
+  // With its parents, all of which last; nothing if it is there.
   virtual Status CreateDir(const std::string& dir) = 0;
   // Names, unsorted.
   virtual StatusOr<std::vector<std::string>> List(const std::string& dir) = 0;
   // Opens a file to append to; creates it if it is not there.
   virtual StatusOr<std::shared_ptr<LogFile>> Open(const std::string& path) = 0;
   virtual Status Remove(const std::string& path) = 0;
+  // In one directory; replaces a file of that name. Lasts after SyncDir.
+  virtual Status Rename(const std::string& from, const std::string& to) = 0;
+  // Makes `content` all that a small file holds: after a loss of power it has the old
+  // content or the new one, and the new one once this has returned OK.
+  virtual Status Replace(const std::string& path, const std::string& content) = 0;
   // Creates a file for which so much room is taken, without writing it. DISK_FULL,
   // UNSUPPORTED; then there is none.
   virtual Status Allocate(const std::string& path, uint64_t bytes) = 0;

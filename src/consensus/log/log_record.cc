@@ -202,20 +202,20 @@ std::optional<LogOpView> LogOpReader::Next() {
   return op;
 }
 
-std::string EncodeSegmentHeader(uint64_t segment) {
+std::string EncodeSegmentHeader(uint64_t segment, SegmentKind kind) {
   std::string out(kSegmentMagic);
   PutFixed32(kLogFormatVersion, &out);
-  PutFixed32(0, &out);
+  PutFixed32(static_cast<uint32_t>(kind), &out);
   PutFixed64(segment, &out);
   PutFixed64(ChecksumOf(out), &out);
   return out;
 }
 
-Status CheckSegmentHeader(std::string_view bytes, uint64_t segment) {
+StatusOr<SegmentKind> CheckSegmentHeader(std::string_view bytes, uint64_t segment) {
   Reader reader(bytes);
   const std::string_view magic = reader.Raw(kSegmentMagic.size());
   const uint32_t version = reader.Fixed32();
-  reader.Fixed32();
+  const uint32_t kind = reader.Fixed32();
   const uint64_t stored_segment = reader.Fixed64();
   const uint64_t checksum = reader.Fixed64();
   if (!reader.ok() || magic != kSegmentMagic) return Corruption("not a file of the raft log");
@@ -230,7 +230,11 @@ Status CheckSegmentHeader(std::string_view bytes, uint64_t segment) {
   if (stored_segment != segment) {
     return Corruption(fmt::format("the file holds segment {}", stored_segment));
   }
-  return OkStatus();
+  if (kind > static_cast<uint32_t>(SegmentKind::kNoted)) {
+    return MakeError(Reason::kIncompatibleFormat,
+                     fmt::format("segments of kind {} are not known to this program", kind));
+  }
+  return static_cast<SegmentKind>(kind);
 }
 
 namespace {

@@ -124,9 +124,13 @@ inline uint64_t PaddedBytes(uint64_t payload_bytes) {
   return (payload_bytes + kRecordAlignment - 1) / kRecordAlignment * kRecordAlignment;
 }
 
-std::string EncodeSegmentHeader(uint64_t segment);
-// OK, INCOMPATIBLE_FORMAT or CORRUPTION (without the file's name).
-Status CheckSegmentHeader(std::string_view bytes, uint64_t segment);
+// Whether no second record is in the segment before it was noted (log_note.h). Files that
+// an earlier build made are of the other kind.
+enum class SegmentKind : uint32_t { kNotNoted = 0, kNoted = 1 };
+
+std::string EncodeSegmentHeader(uint64_t segment, SegmentKind kind = SegmentKind::kNoted);
+// INCOMPATIBLE_FORMAT or CORRUPTION (without the file's name).
+StatusOr<SegmentKind> CheckSegmentHeader(std::string_view bytes, uint64_t segment);
 
 struct RecordHeader {
   uint64_t sequence = 0;

@@ -24,13 +24,16 @@ std::optional<uint64_t> SegmentOf(std::string_view name) {
   return id;
 }
 
-// Whether a part of the bytes, which begin at `offset` of their file, may never
-// have reached the disk: it reads as zeros then.
+bool IsZeros(std::string_view bytes) {
+  return bytes.find_first_not_of('\0') == std::string_view::npos;
+}
+
+// Whether a part of the bytes, which begin at `offset` of their file, may never have reached
+// the disk: it reads as zeros then. The first sector may have had earlier records in it.
 bool HasUnwrittenSector(std::string_view bytes, uint64_t offset) {
-  size_t at = (kSectorBytes - offset % kSectorBytes) % kSectorBytes;
-  for (; at < bytes.size(); at += kSectorBytes) {
-    const std::string_view sector = bytes.substr(at, kSectorBytes);
-    if (sector.find_first_not_of('\0') == std::string_view::npos) return true;
+  size_t end = kSectorBytes - offset % kSectorBytes;
+  for (size_t at = 0; at < bytes.size(); at = end, end += kSectorBytes) {
+    if (IsZeros(bytes.substr(at, end - at))) return true;
   }
   return false;
 }
@@ -64,6 +67,7 @@ StatusOr<std::unique_ptr<LogStore>> LogStore::Open(const Options& options,
 
 Status LogStore::Recover() {
   VECTRON_RETURN_IF_ERROR(file_system_->CreateDir(options_.dir));
+  VECTRON_ASSIGN_OR_RETURN(noted_, ReadLogNote(options_.dir, file_system_));
   VECTRON_ASSIGN_OR_RETURN(const std::vector<uint64_t> ids, ListSegments());
   for (size_t i = 0; i < ids.size(); ++i) {
     VECTRON_RETURN_IF_ERROR(RecoverSegment(ids[i], i + 1 == ids.size()));
@@ -82,7 +86,8 @@ Status LogStore::MarkOpened() {
   LogBatch opened;
   opened.RequireSync();
   incarnation_ = next_sequence_;
-  const Status status = Write(opened);
+  Status status = Write(opened);
+  if (status.ok()) status = NoteEnd();
   if (status.ok() || ReasonOf(status) != Reason::kDiskFull) return status;
   VECTRON_LOG_WARN("{}", std::string(status.message()));
   return OkStatus();
@@ -100,26 +105,93 @@ StatusOr<std::vector<uint64_t>> LogStore::ListSegments() const {
       return Corruption(fmt::format("raft log: {} is missing", PathOf(ids[i - 1] + 1)));
     }
   }
+  if (noted_.has_value() && (ids.empty() || ids.back() < noted_->segment)) {
+    return Corruption(fmt::format("raft log: {} is missing, of which {} bytes were synced",
+                                  PathOf(noted_->segment), noted_->offset));
+  }
   return ids;
+}
+
+uint64_t LogStore::SyncedBytes(uint64_t id) const {
+  return noted_.has_value() && noted_->segment == id ? noted_->offset : 0;
+}
+
+StatusOr<std::optional<SegmentKind>> LogStore::RecoverHeader(uint64_t id, bool is_last,
+                                                             const LogFile& file) {
+  const std::string path = PathOf(id);
+  const uint64_t end = file.size();
+  VECTRON_ASSIGN_OR_RETURN(const std::string header, file.Read(0, kSegmentHeaderBytes));
+  std::string problem;
+  if (end < kSegmentHeaderBytes + kRecordHeaderBytes) {
+    problem =
+        fmt::format("raft log {}: the file ends at offset {}, within its first record", path, end);
+  } else if (IsZeros(header)) {
+    problem = fmt::format("raft log {}: the header at offset 0 is zeros", path);
+  }
+  if (!problem.empty()) {
+    if (SyncedBytes(id) > 0) {
+      return Corruption(fmt::format("{}; {} bytes of it were synced", problem, SyncedBytes(id)));
+    }
+    if (!is_last) return Corruption(problem);
+    VECTRON_ASSIGN_OR_RETURN(const bool may_be_leftover, MayBeLeftover(id, file));
+    if (!may_be_leftover) return Corruption(problem);
+    VECTRON_RETURN_IF_ERROR(DropSegment(id, end, problem));
+    return std::optional<SegmentKind>();
+  }
+  const StatusOr<SegmentKind> kind = CheckSegmentHeader(header, id);
+  if (!kind.ok()) return Annotate(kind.status(), fmt::format("raft log {}", path));
+  return std::optional(*kind);
+}
+
+// What is left when a crash came while the segment was begun: any of its sectors may be
+// missing. Nothing in it counted yet, as it is not noted.
+StatusOr<bool> LogStore::MayBeLeftover(uint64_t id, const LogFile& file) const {
+  if (file.size() < kSegmentHeaderBytes + kRecordHeaderBytes) return true;
+  VECTRON_ASSIGN_OR_RETURN(std::string bytes, file.Read(0, file.size()));
+  if (IsZeros(bytes)) return true;
+  // Where there is no note at all, an earlier build wrote the log, and not being noted says
+  // nothing; or it is a new log, whose first record is in one sector with the header.
+  if (!noted_.has_value()) return false;
+  bytes.erase(0, kSegmentHeaderBytes);
+  Whiten(id, kSegmentHeaderBytes, bytes.data(), bytes.size());
+  return !HasRecordAfter(id, bytes);
+}
+
+StatusOr<LogStore::FoundRecord> LogStore::ReadRecord(uint64_t id, const LogFile& file,
+                                                     uint64_t offset, uint64_t end) const {
+  FoundRecord record;
+  VECTRON_ASSIGN_OR_RETURN(std::string head, file.Read(offset, kRecordHeaderBytes));
+  Whiten(id, offset, head.data(), head.size());
+  record.header = DecodeRecordHeader(head, id);
+  if (!record.header.has_value()) {
+    record.problem = "has a damaged header";
+    return record;
+  }
+  if (!HasRoom(*record.header, end - offset)) {
+    record.problem = "is cut off";
+    return record;
+  }
+  std::string& payload = record.payload;
+  const uint64_t payload_bytes = record.header->payload_bytes;
+  VECTRON_ASSIGN_OR_RETURN(payload,
+                           file.Read(offset + kRecordHeaderBytes, PaddedBytes(payload_bytes)));
+  Whiten(id, offset + kRecordHeaderBytes, payload.data(), payload.size());
+  if (payload.find_first_not_of('\0', payload_bytes) != std::string::npos) {
+    record.problem = "has damaged padding";
+  }
+  payload.resize(payload_bytes);
+  if (ChecksumOf(payload) != record.header->payload_checksum) {
+    record.problem = "fails its checksum" + DamagedGroup(payload);
+  }
+  return record;
 }
 
 Status LogStore::RecoverSegment(uint64_t id, bool is_last) {
   const std::string path = PathOf(id);
   VECTRON_ASSIGN_OR_RETURN(const std::shared_ptr<LogFile> file, file_system_->Open(path));
   const uint64_t end = file->size();
-  if (end < kSegmentHeaderBytes + kRecordHeaderBytes && is_last) {
-    // A crash while it was created: nothing was in it yet.
-    return file_system_->Remove(path);
-  }
-  VECTRON_ASSIGN_OR_RETURN(const std::string header, file->Read(0, kSegmentHeaderBytes));
-  const Status header_status = CheckSegmentHeader(header, id);
-  if (!header_status.ok()) {
-    if (is_last && HasUnwrittenSector(std::string(kSectorBytes, '\0'), 0) &&
-        header.find_first_not_of('\0') == std::string::npos) {
-      return file_system_->Remove(path);
-    }
-    return Annotate(header_status, fmt::format("raft log {}", path));
-  }
+  VECTRON_ASSIGN_OR_RETURN(const auto kind, RecoverHeader(id, is_last, *file));
+  if (!kind.has_value()) return OkStatus();
   bool is_first_segment = false;
   {
     MutexLock lock(mutex_);
@@ -129,56 +201,50 @@ Status LogStore::RecoverSegment(uint64_t id, bool is_last) {
 
   uint64_t offset = kSegmentHeaderBytes;
   while (offset < end) {
-    VECTRON_ASSIGN_OR_RETURN(std::string head, file->Read(offset, kRecordHeaderBytes));
-    Whiten(id, offset, head.data(), head.size());
-    const auto record = DecodeRecordHeader(head, id);
-    std::string_view problem;
-    std::string payload;
-    if (!record.has_value()) {
-      problem = "has a damaged header";
-    } else if (!HasRoom(*record, end - offset)) {
-      problem = "is cut off";
-    } else {
-      const uint64_t padded = PaddedBytes(record->payload_bytes);
-      VECTRON_ASSIGN_OR_RETURN(payload, file->Read(offset + kRecordHeaderBytes, padded));
-      Whiten(id, offset + kRecordHeaderBytes, payload.data(), payload.size());
-      if (payload.find_first_not_of('\0', record->payload_bytes) != std::string::npos) {
-        problem = "has damaged padding";
-      }
-      payload.resize(record->payload_bytes);
-      if (ChecksumOf(payload) != record->payload_checksum) problem = "fails its checksum";
-    }
-    if (!problem.empty()) {
+    VECTRON_ASSIGN_OR_RETURN(const FoundRecord record, ReadRecord(id, *file, offset, end));
+    if (!record.problem.empty()) {
       const std::string what =
-          fmt::format("raft log {}: the record at offset {} {}{}", path, offset, problem,
-                      payload.empty() ? "" : DamagedGroup(payload));
-      if (!is_last) return Corruption(what);
-      return RecoverTail(id, *file, offset, end, what);
+          fmt::format("raft log {}: the record at offset {} {}", path, offset, record.problem);
+      return is_last ? RecoverTail(id, *file, offset, end, what) : Corruption(what);
     }
+    const uint64_t sequence = record.header->sequence;
     const bool is_first_record = is_first_segment && offset == kSegmentHeaderBytes;
-    if (!is_first_record && record->sequence != next_sequence_) {
+    if (!is_first_record && sequence != next_sequence_) {
       return Corruption(fmt::format("raft log {}: record {} at offset {}, where {} should be", path,
-                                    record->sequence, offset, next_sequence_));
+                                    sequence, offset, next_sequence_));
     }
     {
       MutexLock lock(mutex_);
-      const Status status = ApplyPayload(payload, {id, offset + kRecordHeaderBytes});
+      const Status status = ApplyPayload(record.payload, {id, offset + kRecordHeaderBytes});
       if (!status.ok()) {
         return Annotate(status, fmt::format("raft log {}: the record at offset {}", path, offset));
       }
     }
-    next_sequence_ = record->sequence + 1;
-    offset += kRecordHeaderBytes + PaddedBytes(record->payload_bytes);
+    next_sequence_ = sequence + 1;
+    offset += kRecordHeaderBytes + PaddedBytes(record.header->payload_bytes);
+    if (kind == SegmentKind::kNoted && !noted_.has_value() && (!is_last || offset < end)) {
+      return Corruption(
+          fmt::format("raft log: {} is missing, which was there before the record "
+                      "at offset {} of {}",
+                      LogNotePath(options_.dir), offset, path));
+    }
   }
-  return OkStatus();
+  if (offset >= SyncedBytes(id)) return OkStatus();
+  return Corruption(
+      fmt::format("raft log {}: the file ends at offset {}, and {} bytes of it were "
+                  "synced",
+                  path, offset, SyncedBytes(id)));
 }
 
 // The record at `offset` is not intact. Each record is synced before anything that
 // follows from it is said, and before the next one that needs a sync; so if a crash
 // left it incomplete, nothing is behind it, and some of it is missing. If it is all
-// there, or something follows, then it was damaged later.
+// there, or something follows, or it was noted, then it was damaged later.
 Status LogStore::RecoverTail(uint64_t id, const LogFile& file, uint64_t offset, uint64_t end,
                              std::string_view what) {
+  if (offset < SyncedBytes(id)) {
+    return Corruption(fmt::format("{}; {} bytes of the file were synced", what, SyncedBytes(id)));
+  }
   VECTRON_ASSIGN_OR_RETURN(std::string rest, file.Read(offset, end - offset));
   // As it stands in the file, where only what was never written is zeros.
   const bool has_unwritten_sector = HasUnwrittenSector(rest, offset);
@@ -190,15 +256,47 @@ Status LogStore::RecoverTail(uint64_t id, const LogFile& file, uint64_t offset, 
       (!is_cut_off && !has_unwritten_sector)) {
     return Corruption(what);
   }
-  VECTRON_LOG_WARN("{}; it was never acknowledged, and is dropped", what);
+  if (offset == kSegmentHeaderBytes) {
+    // Not even the record that every segment begins with: as if it was never created.
+    {
+      MutexLock lock(mutex_);
+      segments_.erase(id);
+    }
+    return DropSegment(id, end, what);
+  }
+  Whiten(id, offset, rest.data(), rest.size());
+  const std::string copy = KeepCopy(id, rest);
+  VECTRON_LOG_WARN(
+      "{}: it was not completely written; unless the file was altered since, it was never "
+      "acknowledged. {} bytes are dropped; {}",
+      what, rest.size(), copy);
   MutexLock lock(mutex_);
   Segment& segment = segments_.at(id);
   VECTRON_RETURN_IF_ERROR(segment.file->Truncate(offset));
   segment.size = offset;
-  if (offset > kSegmentHeaderBytes) return OkStatus();
-  // Not even the record that every segment begins with: as if it was never created.
-  segments_.erase(id);
-  return file_system_->Remove(PathOf(id));
+  return OkStatus();
+}
+
+std::string LogStore::KeepCopy(uint64_t id, std::string_view bytes) const {
+  const std::string path = DroppedPathOf(id);
+  file_system_->Remove(path).IgnoreError();  // what an earlier crash left
+  Status status;
+  const auto file = file_system_->Open(path);
+  if (file.ok()) status = (*file)->Append({&bytes, 1});
+  if (file.ok() && status.ok()) status = (*file)->Sync();
+  if (file.ok() && status.ok()) return fmt::format("{} has a copy", path);
+  file_system_->Remove(path).IgnoreError();
+  // A start must not need room.
+  return fmt::format("there is no copy: {}",
+                     std::string((file.ok() ? status : file.status()).message()));
+}
+
+Status LogStore::DropSegment(uint64_t id, uint64_t bytes, std::string_view what) {
+  VECTRON_LOG_WARN(
+      "{}: the segment was not completely begun; unless the file was altered since, nothing in it "
+      "was acknowledged. Its {} bytes are dropped, and kept as {}",
+      what, bytes, DroppedPathOf(id));
+  return file_system_->Rename(PathOf(id), DroppedPathOf(id));
 }
 
 bool LogStore::HasRecordAfter(uint64_t id, std::string_view bytes) const {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "common/logging.h"
 
 namespace vectron::consensus {
 
@@ -15,6 +16,8 @@ LogStore::LogStore(const Options& options, LogFileSystem* file_system)
 std::string LogStore::PathOf(uint64_t segment) const {
   return fmt::format("{}/{:016x}.log", options_.dir, segment);
 }
+
+std::string LogStore::DroppedPathOf(uint64_t segment) const { return PathOf(segment) + ".dropped"; }
 
 std::vector<GroupId> LogStore::Groups() const {
   std::vector<GroupId> result;
@@ -207,6 +210,7 @@ Status LogStore::Write(const LogBatch& batch) {
   if (!failed_.ok()) return failed_;
   Status status;
   if (current_ == nullptr || current_->size() >= options_.segment_bytes) status = StartSegment();
+  if (status.ok()) status = NoteSegment();
   if (status.ok()) status = WriteRecord(batch);
   if (status.ok() && batch.must_sync()) {
     status = current_->Sync();
@@ -220,6 +224,7 @@ Status LogStore::Write(const LogBatch& batch) {
     // Now, and not once the segment is full: a group that falls silent would keep
     // what it no longer needs, and every start would read it.
     status = StartSegment();
+    if (status.ok()) status = NoteSegment();
     if (!status.ok() && ReasonOf(status) != Reason::kDiskFull) return failed_ = status;
     if (status.ok()) DeleteDeadSegments();
   } else if (batch.must_sync()) {
@@ -335,6 +340,40 @@ Status LogStore::StartSegment() {
   return failed_;
 }
 
+// The segment's first record and its name are synced. Only now do more records follow, and
+// only now are segments before it deleted: as long as it is not noted, nothing is lost with it.
+Status LogStore::NoteSegment() {
+  uint64_t id = 0;
+  {
+    MutexLock lock(mutex_);
+    id = segments_.rbegin()->first;
+  }
+  return noted_.has_value() && noted_->segment == id ? OkStatus() : NoteEnd();
+}
+
+Status LogStore::NoteEnd() {
+  const Status synced = current_->Sync();
+  if (!synced.ok()) {
+    failed_ = MakeError(Reason::kInternal, std::string(synced.message()));
+    return failed_;
+  }
+  LogPosition end;
+  {
+    MutexLock lock(mutex_);
+    end = {segments_.rbegin()->first, current_->size()};
+  }
+  if (noted_ == end) return OkStatus();
+  VECTRON_RETURN_IF_ERROR(Annotate(WriteLogNote(options_.dir, end, file_system_), "raft log"));
+  noted_ = end;
+  return OkStatus();
+}
+
+void LogStore::Close() {
+  if (!failed_.ok() || current_ == nullptr) return;
+  const Status noted = NoteEnd();
+  if (!noted.ok()) VECTRON_LOG_WARN("{}", std::string(noted.message()));
+}
+
 LogBatch LogStore::CheckpointBatch() const {
   LogBatch batch;
   for (const GroupId group : Groups()) {
@@ -384,15 +423,16 @@ Status LogStore::CopyOldest(LogBatch* batch) const {
 void LogStore::DeleteDeadSegments() {
   // Only from the front: each record then finds everything it builds on before it.
   while (true) {
-    std::string path;
+    uint64_t id = 0;
     {
       MutexLock lock(mutex_);
       if (segments_.size() < 2 || segments_.begin()->second.live_chunks > 0) return;
-      path = segments_.begin()->second.path;
+      id = segments_.begin()->first;
       segments_.erase(segments_.begin());
     }
     // A file that stays by accident is deleted after the next start.
-    file_system_->Remove(path).IgnoreError();
+    file_system_->Remove(PathOf(id)).IgnoreError();
+    file_system_->Remove(DroppedPathOf(id)).IgnoreError();  // there is hardly ever one
   }
 }
 

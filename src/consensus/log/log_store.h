@@ -17,6 +17,7 @@
 #include "common/ids.h"
 #include "common/mutex.h"
 #include "consensus/log/log_file.h"
+#include "consensus/log/log_note.h"
 #include "consensus/log/log_record.h"
 #include "consensus/raft_types.h"
 
@@ -63,9 +64,10 @@ class LogStore {
     uint64_t segment_bytes = 64 << 20;  // a segment ends with the record that passes this
   };
 
-  // Reads and verifies the whole log. An incomplete record at the end is what a
-  // crash leaves: it was never synced, and is dropped. Any other damage is
-  // CORRUPTION, naming the file, the place and the group where known;
+  // Reads and verifies the whole log. An incomplete record at the end, behind what was
+  // noted as synced, is what a crash leaves: it is dropped, which is logged, and a copy
+  // is kept beside the segment. Any other damage, and an end that is missing before the
+  // place that was noted, is CORRUPTION, naming the file, the place and the group where known;
   // INCOMPATIBLE_FORMAT for the files of another version.
   static StatusOr<std::unique_ptr<LogStore>> Open(const Options& options,
                                                   LogFileSystem* file_system);
@@ -81,6 +83,10 @@ class LogStore {
   // tried again. After any other error the log cannot be trusted any more (a failed
   // sync may have lost earlier bytes): every later Write fails with it.
   Status Write(const LogBatch& batch);
+
+  // Notes where the log ends: no truncation from here on goes unnoticed. Nothing is written
+  // after it. What it cannot do it logs.
+  void Close();
 
   // At least the entry `first`, then more up to `last` or `bytes_max`. CORRUPTION
   // if the bytes changed on disk, NOT_FOUND (code) if they are truncated.
@@ -135,13 +141,31 @@ class LogStore {
   LogStore(const Options& options, LogFileSystem* file_system);
 
   std::string PathOf(uint64_t segment) const;
+  // Of what a crash left at the end of a segment, or all that it left of one.
+  std::string DroppedPathOf(uint64_t segment) const;
 
   // Recovery (log_recovery.cc).
   Status Recover();
   StatusOr<std::vector<uint64_t>> ListSegments() const;
   Status RecoverSegment(uint64_t id, bool is_last);
+  // Nothing if the segment was not completely begun, and is dropped.
+  StatusOr<std::optional<SegmentKind>> RecoverHeader(uint64_t id, bool is_last,
+                                                     const LogFile& file);
+  StatusOr<bool> MayBeLeftover(uint64_t id, const LogFile& file) const;
+  struct FoundRecord {
+    std::optional<RecordHeader> header;
+    std::string payload;
+    std::string problem;  // empty if the record is intact
+  };
+  StatusOr<FoundRecord> ReadRecord(uint64_t id, const LogFile& file, uint64_t offset,
+                                   uint64_t end) const;
   Status RecoverTail(uint64_t id, const LogFile& file, uint64_t offset, uint64_t end,
                      std::string_view what);
+  Status DropSegment(uint64_t id, uint64_t bytes, std::string_view what);
+  // Where a copy is, or why there is none.
+  std::string KeepCopy(uint64_t id, std::string_view bytes) const;
+  // So much of the segment was noted as synced.
+  uint64_t SyncedBytes(uint64_t id) const;
   bool HasRecordAfter(uint64_t id, std::string_view bytes) const;
   Status VerifyGroups() const;
   Status MarkOpened();
@@ -161,6 +185,9 @@ class LogStore {
   // Of the writer alone: `parts` as they stand in the file, appended to current_.
   Status AppendWhitened(uint64_t segment, std::span<const std::string_view> parts);
   Status StartSegment();
+  // Before a second record is in it.
+  Status NoteSegment();
+  Status NoteEnd();
   LogBatch CheckpointBatch() const;
   bool IsOldestWorthCopying() const;
   Status CopyOldest(LogBatch* batch) const;
@@ -175,6 +202,7 @@ class LogStore {
   // Of the writer alone.
   uint64_t next_sequence_ = 1;
   std::shared_ptr<LogFile> current_;
+  std::optional<LogPosition> noted_;
   Status failed_;
   std::string whitened_;  // scratch of AppendWhitened
 

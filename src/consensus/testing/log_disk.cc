@@ -11,6 +11,7 @@ class LogDisk::File : public consensus::LogFile {
 
   Status Append(std::span<const std::string_view> parts) override {
     MutexLock lock(state_->mutex);
+    VECTRON_RETURN_IF_ERROR(state_->CountChange());
     for (const std::string_view part : parts) {
       const size_t size = std::min<uint64_t>(part.size(), state_->room);
       content_->bytes += part.substr(0, size);
@@ -22,6 +23,7 @@ class LogDisk::File : public consensus::LogFile {
 
   Status Sync() override {
     MutexLock lock(state_->mutex);
+    VECTRON_RETURN_IF_ERROR(state_->CountChange());
     if (state_->fail_syncs) return Internal("the disk failed");
     content_->synced = content_->bytes.size();
     return OkStatus();
@@ -29,6 +31,7 @@ class LogDisk::File : public consensus::LogFile {
 
   Status Truncate(uint64_t size) override {
     MutexLock lock(state_->mutex);
+    VECTRON_RETURN_IF_ERROR(state_->CountChange());
     if (state_->room != UINT64_MAX) state_->room += content_->bytes.size() - size;
     content_->bytes.resize(size);
     content_->synced = std::min<size_t>(content_->synced, size);
@@ -67,6 +70,7 @@ StatusOr<std::vector<std::string>> LogDisk::List(const std::string& dir) {
 
 StatusOr<std::shared_ptr<consensus::LogFile>> LogDisk::Open(const std::string& path) {
   MutexLock lock(state_->mutex);
+  if (!state_->files.contains(path)) VECTRON_RETURN_IF_ERROR(state_->CountChange());
   auto& content = state_->files[path];
   if (content == nullptr) content = std::make_shared<Content>();
   return std::make_shared<File>(state_, content);
@@ -74,12 +78,38 @@ StatusOr<std::shared_ptr<consensus::LogFile>> LogDisk::Open(const std::string& p
 
 Status LogDisk::Remove(const std::string& path) {
   MutexLock lock(state_->mutex);
+  VECTRON_RETURN_IF_ERROR(state_->CountChange());
   const auto it = state_->files.find(path);
   if (it == state_->files.end()) return Internal("no such file");
   if (state_->room != UINT64_MAX) {
     state_->room += it->second->bytes.size() + it->second->allocated_bytes;
   }
   state_->files.erase(it);
+  return OkStatus();
+}
+
+Status LogDisk::Rename(const std::string& from, const std::string& to) {
+  MutexLock lock(state_->mutex);
+  VECTRON_RETURN_IF_ERROR(state_->CountChange());
+  const auto it = state_->files.find(from);
+  if (it == state_->files.end()) return Internal("no such file");
+  state_->files[to] = it->second;
+  state_->files.erase(it);
+  return OkStatus();
+}
+
+Status LogDisk::Replace(const std::string& path, const std::string& content) {
+  MutexLock lock(state_->mutex);
+  VECTRON_RETURN_IF_ERROR(state_->CountChange());
+  if (state_->fail_syncs) return Internal("the disk failed");
+  // The new content takes room before the old one gives its up.
+  if (content.size() > state_->room) return MakeError(Reason::kDiskFull, "the disk is full");
+  const auto it = state_->files.find(path);
+  if (state_->room != UINT64_MAX) {
+    state_->room -= content.size();
+    if (it != state_->files.end()) state_->room += it->second->bytes.size();
+  }
+  state_->files[path] = std::make_shared<Content>(Content{content, content.size(), true});
   return OkStatus();
 }
 
@@ -93,7 +123,15 @@ Status LogDisk::Allocate(const std::string& path, uint64_t bytes) {
   return OkStatus();
 }
 
-Status LogDisk::SyncDir(const std::string&) { return OkStatus(); }
+Status LogDisk::SyncDir(const std::string& dir) {
+  MutexLock lock(state_->mutex);
+  VECTRON_RETURN_IF_ERROR(state_->CountChange());
+  if (state_->fail_syncs) return Internal("the disk failed");
+  for (const auto& [path, content] : state_->files) {
+    if (path.starts_with(dir + "/")) content->is_name_synced = true;
+  }
+  return OkStatus();
+}
 
 StatusOr<consensus::LogFileSystem::Space> LogDisk::GetSpace(const std::string&) {
   MutexLock lock(state_->mutex);
@@ -111,13 +149,45 @@ void LogDisk::FailSyncs(bool fail) {
   state_->fail_syncs = fail;
 }
 
+void LogDisk::FailAfter(uint64_t changes) {
+  MutexLock lock(state_->mutex);
+  state_->changes_left = changes;
+}
+
+Status LogDisk::State::CountChange() {
+  if (changes_left == 0) return Internal("there is no power");
+  if (changes_left != UINT64_MAX) --changes_left;
+  return OkStatus();
+}
+
 std::unique_ptr<LogDisk> LogDisk::AfterPowerLoss(int keep_percent) const {
+  PowerLoss loss;
+  loss.keep_percent = keep_percent;
+  return AfterPowerLoss(loss);
+}
+
+std::unique_ptr<LogDisk> LogDisk::AfterPowerLoss(const PowerLoss& loss) const {
+  constexpr size_t kSectorBytes = 512;
   Image image;
   {
     MutexLock lock(state_->mutex);
     for (const auto& [path, content] : state_->files) {
-      const size_t unsynced = content->bytes.size() - content->synced;
-      image[path] = content->bytes.substr(0, content->synced + unsynced * keep_percent / 100);
+      if (!loss.keep_names && !content->is_name_synced) continue;
+      const size_t size = content->bytes.size();
+      const size_t unsynced = size - content->synced;
+      const size_t kept = unsynced * static_cast<size_t>(loss.keep_percent) / 100;
+      std::string& bytes = image[path];
+      bytes = content->bytes;
+      if (loss.keep_last) {
+        const size_t end = (size - kept) / kSectorBytes * kSectorBytes;
+        for (size_t at = content->synced; at < end; ++at) bytes[at] = '\0';
+      } else if (loss.keep_sizes && kept < unsynced) {
+        const size_t end = (content->synced + kept) / kSectorBytes * kSectorBytes;
+        bytes.resize(std::max(content->synced, end));
+        bytes.resize(size, '\0');
+      } else {
+        bytes.resize(content->synced + kept);
+      }
     }
   }
   auto disk = std::make_unique<LogDisk>();
@@ -125,7 +195,8 @@ std::unique_ptr<LogDisk> LogDisk::AfterPowerLoss(int keep_percent) const {
   MutexLock lock(state_->mutex);
   MutexLock copy_lock(disk->state_->mutex);
   for (const auto& [path, content] : state_->files) {
-    disk->state_->files.at(path)->allocated_bytes = content->allocated_bytes;
+    const auto it = disk->state_->files.find(path);
+    if (it != disk->state_->files.end()) it->second->allocated_bytes = content->allocated_bytes;
   }
   return disk;
 }
@@ -168,7 +239,7 @@ void LogDisk::Restore(const Image& image) {
   MutexLock lock(state_->mutex);
   state_->files.clear();
   for (const auto& [path, bytes] : image) {
-    state_->files[path] = std::make_shared<Content>(Content{bytes, bytes.size()});
+    state_->files[path] = std::make_shared<Content>(Content{bytes, bytes.size(), true});
   }
 }
 
