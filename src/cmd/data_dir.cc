@@ -2,16 +2,19 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <string_view>
+#include <vector>
 
 #include "common/atomic_file.h"
 
@@ -88,15 +91,23 @@ Status CheckFormat(const std::string& dir) {
 StatusOr<bool> IsFresh(const std::string& dir) {
   std::error_code error;
   bool has_format = false;
+  std::vector<std::string> ours;
   std::string stranger;
   for (fs::directory_iterator it(dir, error), end; !error && it != end; it.increment(error)) {
     const std::string name = it->path().filename();
     if (name == "FORMAT") has_format = true;
+    if (name == "placement" || name == "raft" || name == "shards") ours.push_back(name);
     // A crash may have left FORMAT.* behind.
     if (name != "LOCK" && name != "lost+found" && name.rfind("FORMAT", 0) != 0) stranger = name;
   }
   if (error) return SystemError(dir, "cannot list", error.value());
   if (has_format) return false;
+  // FORMAT is made before anything else; one such name may be anybody's.
+  if (ours.size() > 1) {
+    std::sort(ours.begin(), ours.end());
+    return Corruption(
+        fmt::format("{}/FORMAT is missing, but there is {}", dir, fmt::join(ours, " and ")));
+  }
   if (!stranger.empty()) {
     return InvalidArgument(
         fmt::format("{}: holds '{}' but no FORMAT file, so it is not a data directory of vectron",

@@ -66,6 +66,18 @@ TEST_F(DataDirTest, DoesNotTouchADirectoryOfSomebodyElse) {
   EXPECT_FALSE(std::filesystem::exists(dir_ + "/FORMAT"));
 }
 
+TEST_F(DataDirTest, AMissingFormatIsNamedWhereTheRestIsThere) {
+  std::filesystem::create_directories(dir_ + "/raft");
+  EXPECT_EQ(ReasonOf(OpenStatus()), Reason::kInvalidArgument);  // might be anybody's
+  std::filesystem::create_directories(dir_ + "/shards");
+  std::filesystem::create_directories(dir_ + "/placement");
+  Write("ports.json", "{}");
+  const Status status = OpenStatus();
+  EXPECT_EQ(ReasonOf(status), Reason::kCorruption) << status;
+  EXPECT_NE(status.message().find("/a/b/FORMAT is missing"), absl::string_view::npos) << status;
+  EXPECT_FALSE(std::filesystem::exists(dir_ + "/FORMAT"));
+}
+
 TEST_F(DataDirTest, SaysWhyADirectoryCannotBeMade) {
   std::ofstream(root_ + "/a") << "a file";
   EXPECT_NE(OpenStatus().message().find(root_), absl::string_view::npos) << OpenStatus();

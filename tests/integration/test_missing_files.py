@@ -55,6 +55,7 @@ CASES = {
     "all shards": lambda data: (data / "shards", shard_dir(data)),
     "the raft log": lambda data: (data / "raft",) * 2,
     "the files of the raft log": lambda data: (only((data / "raft").glob("*.log")), data / "raft"),
+    "the format": lambda data: (data / "FORMAT",) * 2,
     "the catalogue": lambda data: (data / "placement",) * 2,
 }
 
