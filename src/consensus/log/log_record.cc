@@ -274,7 +274,7 @@ void Whiten(uint64_t segment, uint64_t offset, char* bytes, size_t size) {
 
 std::string EncodeRecordHeader(const RecordHeader& header, uint64_t segment) {
   std::string out(kRecordMagic);
-  PutFixed32(0, &out);
+  PutFixed32(header.unsynced_count, &out);
   PutFixed64(header.sequence, &out);
   PutFixed64(header.payload_bytes, &out);
   PutFixed64(header.payload_checksum, &out);
@@ -285,8 +285,8 @@ std::string EncodeRecordHeader(const RecordHeader& header, uint64_t segment) {
 std::optional<RecordHeader> DecodeRecordHeader(std::string_view bytes, uint64_t segment) {
   Reader reader(bytes);
   const std::string_view magic = reader.Raw(kRecordMagic.size());
-  reader.Fixed32();
   RecordHeader header;
+  header.unsynced_count = reader.Fixed32();
   header.sequence = reader.Fixed64();
   header.payload_bytes = reader.Fixed64();
   header.payload_checksum = reader.Fixed64();

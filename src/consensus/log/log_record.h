@@ -133,6 +133,9 @@ std::string EncodeSegmentHeader(uint64_t segment, SegmentKind kind = SegmentKind
 StatusOr<SegmentKind> CheckSegmentHeader(std::string_view bytes, uint64_t segment);
 
 struct RecordHeader {
+  // Of the records right before it, so many were not synced when it was written: a loss of
+  // power may take one of them and leave this one.
+  uint32_t unsynced_count = 0;
   uint64_t sequence = 0;
   uint64_t payload_bytes = 0;
   uint64_t payload_checksum = 0;

@@ -77,12 +77,13 @@ Status LogStore::Recover() {
     MutexLock lock(mutex_);
     if (!segments_.empty()) current_ = segments_.rbegin()->second.file;
   }
+  // What a killed process wrote may be no further than the system's cache.
+  if (current_ != nullptr) VECTRON_RETURN_IF_ERROR(SyncCurrent());
   return MarkOpened();
 }
 
 Status LogStore::MarkOpened() {
-  // An empty record: what was read stays readable from here on, even if the end of
-  // it had reached the disk only partly, and this opening has a number of its own.
+  // An empty record: this opening has a number of its own.
   LogBatch opened;
   opened.RequireSync();
   incarnation_ = next_sequence_;
@@ -236,10 +237,10 @@ Status LogStore::RecoverSegment(uint64_t id, bool is_last) {
                   path, offset, SyncedBytes(id)));
 }
 
-// The record at `offset` is not intact. Each record is synced before anything that
-// follows from it is said, and before the next one that needs a sync; so if a crash
-// left it incomplete, nothing is behind it, and some of it is missing. If it is all
-// there, or something follows, or it was noted, then it was damaged later.
+// The record at `offset` is not intact. If a crash left it incomplete, it was not synced
+// yet: some of it is missing, and what is behind it was written before that sync, too, and
+// says so. If it is all there, or was synced before a later one was written, or was noted,
+// then it was damaged later.
 Status LogStore::RecoverTail(uint64_t id, const LogFile& file, uint64_t offset, uint64_t end,
                              std::string_view what) {
   if (offset < SyncedBytes(id)) {
@@ -303,7 +304,10 @@ bool LogStore::HasRecordAfter(uint64_t id, std::string_view bytes) const {
   for (size_t at = bytes.find(RecordMagic()); at != std::string_view::npos;
        at = bytes.find(RecordMagic(), at + 1)) {
     const auto header = DecodeRecordHeader(bytes.substr(at), id);
-    if (header.has_value() && header->sequence > next_sequence_) return true;
+    if (header.has_value() && header->sequence > next_sequence_ &&
+        header->sequence - next_sequence_ > header->unsynced_count) {
+      return true;
+    }
   }
   return false;
 }

@@ -213,7 +213,7 @@ Status LogStore::Write(const LogBatch& batch) {
   if (status.ok()) status = NoteSegment();
   if (status.ok()) status = WriteRecord(batch);
   if (status.ok() && batch.must_sync()) {
-    status = current_->Sync();
+    status = SyncCurrent();
     if (!status.ok()) failed_ = status;
   }
   if (!status.ok()) {
@@ -237,6 +237,7 @@ Status LogStore::WriteRecord(const LogBatch& batch) {
   MutexLock lock(mutex_);
   auto& [id, segment] = *segments_.rbegin();
   RecordHeader header;
+  header.unsynced_count = unsynced_count_;
   header.sequence = next_sequence_;
   header.payload_bytes = batch.bytes();
   header.payload_checksum = ChecksumOf(batch.parts_);
@@ -257,6 +258,7 @@ Status LogStore::WriteRecord(const LogBatch& batch) {
   mutex_.Lock();
   if (!status.ok()) return Annotate(status, "raft log");
   ++next_sequence_;
+  ++unsynced_count_;
   bytes_written_ += current_->size() - start;
   segment.size = current_->size();
   uint64_t offset = start + kRecordHeaderBytes;
@@ -296,10 +298,16 @@ Status LogStore::AppendWhitened(uint64_t segment, std::span<const std::string_vi
   return whitened_.empty() ? OkStatus() : flush();
 }
 
+Status LogStore::SyncCurrent() {
+  VECTRON_RETURN_IF_ERROR(current_->Sync());
+  unsynced_count_ = 0;
+  return OkStatus();
+}
+
 Status LogStore::StartSegment() {
   uint64_t id = 1;
   if (current_ != nullptr) {
-    VECTRON_RETURN_IF_ERROR(current_->Sync());
+    VECTRON_RETURN_IF_ERROR(SyncCurrent());
     MutexLock lock(mutex_);
     id = segments_.rbegin()->first + 1;
   }
@@ -324,7 +332,7 @@ Status LogStore::StartSegment() {
     bytes_written_ += current_->size();
   }
   status = WriteRecord(checkpoint);
-  if (status.ok()) status = current_->Sync();
+  if (status.ok()) status = SyncCurrent();
   if (status.ok()) status = file_system_->SyncDir(options_.dir);
   if (status.ok()) return OkStatus();
   // Nothing refers to the new segment unless its record was written; in that case
@@ -352,7 +360,7 @@ Status LogStore::NoteSegment() {
 }
 
 Status LogStore::NoteEnd() {
-  const Status synced = current_->Sync();
+  const Status synced = SyncCurrent();
   if (!synced.ok()) {
     failed_ = MakeError(Reason::kInternal, std::string(synced.message()));
     return failed_;

@@ -166,6 +166,7 @@ class LogStore {
   std::string KeepCopy(uint64_t id, std::string_view bytes) const;
   // So much of the segment was noted as synced.
   uint64_t SyncedBytes(uint64_t id) const;
+  // Whether there is a record that was written after the next one was synced.
   bool HasRecordAfter(uint64_t id, std::string_view bytes) const;
   Status VerifyGroups() const;
   Status MarkOpened();
@@ -184,6 +185,7 @@ class LogStore {
   Status WriteRecord(const LogBatch& batch);
   // Of the writer alone: `parts` as they stand in the file, appended to current_.
   Status AppendWhitened(uint64_t segment, std::span<const std::string_view> parts);
+  Status SyncCurrent();
   Status StartSegment();
   // Before a second record is in it.
   Status NoteSegment();
@@ -201,6 +203,7 @@ class LogStore {
 
   // Of the writer alone.
   uint64_t next_sequence_ = 1;
+  uint32_t unsynced_count_ = 0;  // records written since the last sync
   std::shared_ptr<LogFile> current_;
   std::optional<LogPosition> noted_;
   Status failed_;
