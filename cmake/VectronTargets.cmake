@@ -1,6 +1,6 @@
 # vectron_library(<name> SOURCES a.cc ... DEPS x ... [PRIVATE_DEPS y ...])
 #   One library a folder; DEPS are the only edges by which folders may use each
-#   other (scripts/check-includes holds the includes to the same table).
+#   other (scripts/check-style holds the includes to the same table).
 function(vectron_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
   add_library(${name} STATIC ${ARG_SOURCES})
