@@ -78,15 +78,28 @@ Status ResponseTooLarge(const Limits& limits) {
                                limits.response_bytes_max));
 }
 
-// A record may be among the results of many queries, and counts each time.
+// Holds what an answer carries to its limit. A record may be among the results of many
+// queries, and counts each time; one alone may be of any size.
+class ResponseMeter {
+ public:
+  explicit ResponseMeter(const Limits& limits) : limits_(limits) {}
+
+  Status Add(const Record& record) {
+    bytes_ += ContentBytes(record);
+    if (++count_ == 1 || bytes_ <= limits_.response_bytes_max) return OkStatus();
+    return ResponseTooLarge(limits_);
+  }
+
+ private:
+  const Limits& limits_;
+  size_t bytes_ = 0;
+  size_t count_ = 0;
+};
+
 Status CheckSize(const std::vector<std::vector<ScoredRecord>>& results, const Limits& limits) {
-  size_t bytes = 0;
-  size_t count = 0;
+  ResponseMeter meter(limits);
   for (const auto& result : results) {
-    for (const ScoredRecord& hit : result) {
-      bytes += ContentBytes(hit.record);
-      if (++count > 1 && bytes > limits.response_bytes_max) return ResponseTooLarge(limits);
-    }
+    for (const ScoredRecord& hit : result) VECTRON_RETURN_IF_ERROR(meter.Add(hit.record));
   }
   return OkStatus();
 }
@@ -103,13 +116,11 @@ StatusOr<bool> FillResults(const std::vector<Record>& fetched, const Limits& lim
       if (it == records.end() || it->second->version > hit.record.version) return false;
     }
   }
-  size_t bytes = 0;
-  size_t count = 0;
+  ResponseMeter meter(limits);
   for (auto& result : *results) {
     for (ScoredRecord& hit : result) {
       hit.record = *records.find(hit.record.id)->second;
-      bytes += ContentBytes(hit.record);
-      if (++count > 1 && bytes > limits.response_bytes_max) return ResponseTooLarge(limits);
+      VECTRON_RETURN_IF_ERROR(meter.Add(hit.record));
     }
   }
   return true;

@@ -127,9 +127,9 @@ StatusOr<std::vector<Hit>> Searcher::Find(std::span<const float> query, bool* ti
   Scorer scorer = core_.MakeScorer();
   for (;;) {
     scorer.Prepare(query.data(), &scratch_.query);
-    query_holds_bytes_ = !scorer.exact() && scorer.LosslessRows() &&
-                         core_.space.HoldsBytes(scratch_.exact_query.values.As<float>());
-    ef_min_ = scorer.exact() || scorer.LosslessFor(query_holds_bytes_)
+    query_holds_bytes_ =
+        scorer.LosslessFor(true) && core_.space.HoldsBytes(scratch_.exact_query.values.As<float>());
+    ef_min_ = scorer.exact() || query_holds_bytes_
                   ? k_
                   : std::min<size_t>(RerankCount(), k_ + kRerankBeamMore);
     refused_from_ = std::numeric_limits<float>::infinity();
