@@ -16,6 +16,9 @@ namespace {
 constexpr std::chrono::seconds kInterval{5};
 // Less than this is not worth the system calls.
 constexpr size_t kTrimBytesMin = 64 << 20;
+// By so much the process must have grown since the last time: what was given back and is
+// still free would be looked through in vain, and what was used again since is wanted.
+constexpr double kGrowthBytesMin = 16 << 20;
 
 prometheus::Gauge& AddGauge(MetricsRegistry* metrics, const std::string& name,
                             const std::string& help) {
@@ -45,13 +48,6 @@ double CpuSeconds() {
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
          static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6;
-}
-
-void TrimHeap() {
-#if defined(__GLIBC__)
-  const struct mallinfo2 info = mallinfo2();
-  if (info.fordblks >= kTrimBytesMin) malloc_trim(0);
-#endif
 }
 
 }  // namespace
@@ -88,6 +84,18 @@ void Housekeeper::Run() {
     if (!stopping_) wake_.WaitFor(mutex_, kInterval);
     if (stopping_) return;
   }
+}
+
+void Housekeeper::TrimHeap() {
+#if defined(__GLIBC__)
+  const double resident = ResidentBytes();
+  trimmed_bytes_ = std::min(trimmed_bytes_, resident);
+  if (resident < trimmed_bytes_ + kGrowthBytesMin) return;
+  const struct mallinfo2 info = mallinfo2();
+  if (info.fordblks < kTrimBytesMin) return;
+  malloc_trim(0);
+  trimmed_bytes_ = ResidentBytes();
+#endif
 }
 
 void Housekeeper::UpdateMetrics() {

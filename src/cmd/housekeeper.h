@@ -25,6 +25,7 @@ class Housekeeper {
  private:
   void Run();
   void UpdateMetrics();
+  void TrimHeap();
 
   const TimePoint start_;
   const Clock* const clock_;
@@ -32,6 +33,7 @@ class Housekeeper {
   prometheus::Counter& cpu_seconds_;
   prometheus::Gauge& open_files_;
   prometheus::Gauge& uptime_seconds_;
+  double trimmed_bytes_ = 0;  // in RAM when the heap was trimmed last, or less since
   Mutex mutex_;
   CondVar wake_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
