@@ -3,14 +3,15 @@
 #include <google/protobuf/io/coded_stream.h>
 
 #include <bit>
+#include <cstring>
 #include <string_view>
 
 #include "common/check.h"
 #include "vectron/v1/vectron.pb.h"
 
-// Every message is measured before it is written, because its length stands before it. Of
-// a field that has its default value nothing is written, as everywhere in proto3; what is
-// in a oneof is written in any case.
+// A message's length stands before it, so it is written from its end to its beginning: once
+// it is there, its length is known. Of a field that has its default value nothing is
+// written, as everywhere in proto3; what is in a oneof is written in any case.
 
 namespace vectron::gateway {
 namespace {
@@ -25,157 +26,138 @@ constexpr uint8_t Tag() {
   static_assert(kField > 0 && kField < 16, "its tag would have more than one byte");
   return static_cast<uint8_t>(kField << 3 | kType);
 }
-constexpr size_t kTagBytes = 1;
 
-size_t VarintBytes(uint64_t value) { return CodedOutputStream::VarintSize64(value); }
-// Of a field with so many bytes in it.
-size_t DelimitedBytes(size_t bytes) { return kTagBytes + VarintBytes(bytes) + bytes; }
-size_t OptionalVarintBytes(uint64_t value) {
-  return value == 0 ? 0 : kTagBytes + VarintBytes(value);
-}
-size_t OptionalDelimitedBytes(size_t bytes) { return bytes == 0 ? 0 : DelimitedBytes(bytes); }
-
-size_t BytesOf(const PointId& id) {
-  return id.is_number() ? kTagBytes + VarintBytes(id.number()) : DelimitedBytes(id.text().size());
-}
-
-size_t FloatBytes(const NamedVector& vector) { return vector.values.size() * sizeof(float); }
-
-size_t BytesOf(const NamedVector& vector) {
-  return OptionalDelimitedBytes(vector.name.size()) + OptionalDelimitedBytes(FloatBytes(vector));
-}
-
-size_t BytesOf(const ScoredRecord& hit) {
-  const Record& record = hit.record;
-  size_t bytes = DelimitedBytes(BytesOf(record.id)) + OptionalVarintBytes(record.version) +
-                 OptionalDelimitedBytes(record.payload.size());
-  if (std::bit_cast<uint32_t>(hit.score) != 0) bytes += kTagBytes + sizeof(float);
-  for (const NamedVector& vector : record.vectors) {
-    bytes += vector.name.empty() ? OptionalDelimitedBytes(FloatBytes(vector))
-                                 : DelimitedBytes(BytesOf(vector));
+// At least as many bytes as are written.
+size_t BytesMax(const SearchReport& report) {
+  constexpr size_t kVarintMax = 1 + 10;  // with its tag
+  size_t bytes = (report.missing_shards.size() + 2 * report.token.seen.size()) * kVarintMax;
+  bytes += (report.token.seen.size() + report.results.size() + 2) * kVarintMax;
+  for (const auto& hits : report.results) {
+    for (const ScoredRecord& hit : hits) {
+      bytes += ContentBytes(hit.record) + 6 * kVarintMax;
+      if (!hit.record.id.is_number()) bytes += hit.record.id.text().size();
+      for (const NamedVector& vector : hit.record.vectors) {
+        bytes += vector.name.size() + 3 * kVarintMax;
+      }
+    }
   }
   return bytes;
 }
 
-size_t BytesOf(const std::vector<ScoredRecord>& hits) {
-  size_t bytes = 0;
-  for (const ScoredRecord& hit : hits) bytes += DelimitedBytes(BytesOf(hit));
-  return bytes;
-}
-
-size_t BytesOf(const std::pair<ShardId, LogIndex>& seen) {
-  return OptionalVarintBytes(seen.first.value()) + OptionalVarintBytes(seen.second.value());
-}
-
-size_t BytesOf(const SessionToken& token) {
-  size_t bytes = 0;
-  for (const auto& seen : token.seen) bytes += DelimitedBytes(BytesOf(seen));
-  return bytes;
-}
-
-size_t BytesOfVarints(const std::vector<ShardId>& shards) {
-  size_t bytes = 0;
-  for (const ShardId shard : shards) bytes += VarintBytes(shard.value());
-  return bytes;
-}
-
-size_t BytesOf(const SearchReport& report) {
-  size_t bytes = OptionalDelimitedBytes(BytesOfVarints(report.missing_shards)) +
-                 DelimitedBytes(BytesOf(report.token));
-  for (const auto& hits : report.results) bytes += DelimitedBytes(BytesOf(hits));
-  return bytes;
-}
-
-// Writes into memory that is large enough.
-class Writer {
+// Writes towards lower addresses, into memory that is large enough.
+class BackwardWriter {
  public:
-  explicit Writer(uint8_t* to) : at_(to) {}
+  explicit BackwardWriter(uint8_t* end) : at_(end) {}
 
   void Put(const SearchReport& report) {
     using M = v1::SearchResponse;
-    for (const auto& hits : report.results) {
-      Head<M::kResultsFieldNumber>(BytesOf(hits));
-      for (const ScoredRecord& hit : hits) {
-        Head<M::Result::kPointsFieldNumber>(BytesOf(hit));
-        Put(hit);
-      }
-    }
+    Message<M::kTokenFieldNumber>([&] { PutShards(report.token); });
     if (!report.missing_shards.empty()) {
-      Head<M::kMissingShardsFieldNumber>(BytesOfVarints(report.missing_shards));
-      for (const ShardId shard : report.missing_shards) Varint(shard.value());
+      Message<M::kMissingShardsFieldNumber>([&] {
+        for (auto shard = report.missing_shards.rbegin(); shard != report.missing_shards.rend();
+             ++shard) {
+          Varint(shard->value());
+        }
+      });
     }
-    Head<M::kTokenFieldNumber>(BytesOf(report.token));
-    for (const auto& seen : report.token.seen) {
-      Head<v1::SessionToken::kShardsFieldNumber>(BytesOf(seen));
-      OptionalVarint<v1::SessionToken::Shard::kShardIdFieldNumber>(seen.first.value());
-      OptionalVarint<v1::SessionToken::Shard::kLogIndexFieldNumber>(seen.second.value());
+    for (auto hits = report.results.rbegin(); hits != report.results.rend(); ++hits) {
+      Message<M::kResultsFieldNumber>([&] {
+        for (auto hit = hits->rbegin(); hit != hits->rend(); ++hit) {
+          Message<M::Result::kPointsFieldNumber>([&] { PutHit(*hit); });
+        }
+      });
     }
   }
 
+  // The first byte.
   const uint8_t* at() const { return at_; }
 
  private:
-  void Put(const ScoredRecord& hit) {
+  void PutShards(const SessionToken& token) {
+    using M = v1::SessionToken;
+    for (auto seen = token.seen.rbegin(); seen != token.seen.rend(); ++seen) {
+      Message<M::kShardsFieldNumber>([&] {
+        OptionalVarint<M::Shard::kLogIndexFieldNumber>(seen->second.value());
+        OptionalVarint<M::Shard::kShardIdFieldNumber>(seen->first.value());
+      });
+    }
+  }
+
+  void PutHit(const ScoredRecord& hit) {
     using M = v1::ScoredRecord;
     const Record& record = hit.record;
-    Head<M::kIdFieldNumber>(BytesOf(record.id));
-    Put(record.id);
-    for (const NamedVector& vector : record.vectors) {
-      if (vector.name.empty()) {
-        OptionalFloats<M::kVectorFieldNumber>(vector.values);
+    if (const auto bits = std::bit_cast<uint32_t>(hit.score); bits != 0) {
+      at_ -= sizeof(bits);
+      CodedOutputStream::WriteLittleEndian32ToArray(bits, at_);
+      Byte(Tag<M::kScoreFieldNumber, kFixed32>());
+    }
+    OptionalVarint<M::kVersionFieldNumber>(record.version);
+    OptionalBytes<M::kPayloadFieldNumber>(record.payload);
+    // The nameless one is a field by itself; each is the only one of its field, or follows
+    // the order in which the record has them.
+    for (auto vector = record.vectors.rbegin(); vector != record.vectors.rend(); ++vector) {
+      if (vector->name.empty()) {
+        OptionalFloats<M::kVectorFieldNumber>(vector->values);
       } else {
-        Head<M::kVectorsFieldNumber>(BytesOf(vector));
-        OptionalBytes<v1::NamedVector::kNameFieldNumber>(vector.name);
-        OptionalFloats<v1::NamedVector::kValuesFieldNumber>(vector.values);
+        Message<M::kVectorsFieldNumber>([&] {
+          OptionalFloats<v1::NamedVector::kValuesFieldNumber>(vector->values);
+          OptionalBytes<v1::NamedVector::kNameFieldNumber>(vector->name);
+        });
       }
     }
-    OptionalBytes<M::kPayloadFieldNumber>(record.payload);
-    OptionalVarint<M::kVersionFieldNumber>(record.version);
-    if (const auto bits = std::bit_cast<uint32_t>(hit.score); bits != 0) {
-      *at_++ = Tag<M::kScoreFieldNumber, kFixed32>();
-      at_ = CodedOutputStream::WriteLittleEndian32ToArray(bits, at_);
-    }
+    Message<M::kIdFieldNumber>([&] { PutId(record.id); });
   }
 
-  void Put(const PointId& id) {
+  void PutId(const PointId& id) {
     if (id.is_number()) {
-      *at_++ = Tag<v1::PointId::kNumberFieldNumber, kVarint>();
       Varint(id.number());
+      Byte(Tag<v1::PointId::kNumberFieldNumber, kVarint>());
     } else {
-      Head<v1::PointId::kTextFieldNumber>(id.text().size());
-      Raw(id.text().data(), id.text().size());
+      Bytes<v1::PointId::kTextFieldNumber>(id.text().data(), id.text().size());
     }
   }
 
-  // Of a field of so many bytes, which come next.
+  // A field of what `put` writes.
+  template <int kField, typename Put>
+  void Message(Put&& put) {
+    const uint8_t* const end = at_;
+    put();
+    Head<kField>(static_cast<size_t>(end - at_));
+  }
+
+  // Of a field of the `bytes` that were written last.
   template <int kField>
   void Head(size_t bytes) {
-    *at_++ = Tag<kField, kLengthDelimited>();
     Varint(bytes);
+    Byte(Tag<kField, kLengthDelimited>());
   }
-  void Varint(uint64_t value) { at_ = CodedOutputStream::WriteVarint64ToArray(value, at_); }
-  void Raw(const void* data, size_t bytes) {
-    at_ = CodedOutputStream::WriteRawToArray(data, static_cast<int>(bytes), at_);
+  void Byte(uint8_t byte) { *--at_ = byte; }
+  void Varint(uint64_t value) {
+    if (value < 0x80) return Byte(static_cast<uint8_t>(value));
+    at_ -= CodedOutputStream::VarintSize64(value);
+    CodedOutputStream::WriteVarint64ToArray(value, at_);
   }
 
+  template <int kField>
+  void Bytes(const void* data, size_t bytes) {
+    at_ -= bytes;
+    std::memcpy(at_, data, bytes);
+    Head<kField>(bytes);
+  }
   template <int kField>
   void OptionalVarint(uint64_t value) {
     if (value == 0) return;
-    *at_++ = Tag<kField, kVarint>();
     Varint(value);
+    Byte(Tag<kField, kVarint>());
   }
   template <int kField>
   void OptionalBytes(std::string_view bytes) {
-    if (bytes.empty()) return;
-    Head<kField>(bytes.size());
-    Raw(bytes.data(), bytes.size());
+    if (!bytes.empty()) Bytes<kField>(bytes.data(), bytes.size());
   }
   template <int kField>
   void OptionalFloats(const std::vector<float>& values) {
     static_assert(std::endian::native == std::endian::little, "floats go as they lie in memory");
-    if (values.empty()) return;
-    Head<kField>(values.size() * sizeof(float));
-    Raw(values.data(), values.size() * sizeof(float));
+    if (!values.empty()) Bytes<kField>(values.data(), values.size() * sizeof(float));
   }
 
   uint8_t* at_;
@@ -184,11 +166,12 @@ class Writer {
 }  // namespace
 
 grpc::ByteBuffer EncodeSearchResponse(const SearchReport& report) {
-  const grpc::Slice slice(BytesOf(report));
+  const grpc::Slice room(BytesMax(report));
   // It is ours alone, so far.
-  Writer writer(const_cast<uint8_t*>(slice.begin()));
+  BackwardWriter writer(const_cast<uint8_t*>(room.end()));
   writer.Put(report);
-  VECTRON_CHECK(writer.at() == slice.end());
+  VECTRON_CHECK(writer.at() >= room.begin());
+  const grpc::Slice slice = room.sub(static_cast<size_t>(writer.at() - room.begin()), room.size());
   return grpc::ByteBuffer(&slice, 1);
 }
 
