@@ -64,6 +64,16 @@ class CandidatePool {
     entries_[cursor_].slot |= kExpanded;
     return true;
   }
+  // The next that ExpandNext would give, unmarked; false when all were.
+  bool PeekNext(uint32_t* slot) const {
+    for (size_t i = cursor_; i < size_; ++i) {
+      if (entries_[i].slot & kExpanded) continue;
+      *slot = entries_[i].slot;
+      return true;
+    }
+    return false;
+  }
+
   // Where ExpandNext looks first.
   size_t cursor() const { return cursor_; }
 

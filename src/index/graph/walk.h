@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "index/graph/candidate_pool.h"
 #include "index/graph/graph.h"
+#include "index/graph/visited_filter.h"
 #include "index/graph/visited_set.h"
 #include "index/vector_space.h"
 
@@ -18,6 +19,7 @@ struct WalkScratch {
   static constexpr size_t kDegreeMax = 512;
 
   VisitedSet visited;
+  VisitedFilter filter;
   CandidatePool pool;
   std::array<Slot, kDegreeMax> slots;
   std::array<Slot, kDegreeMax> between;  // those a filtered walk goes through
@@ -74,9 +76,16 @@ class Walker {
   }
 
  private:
-  template <bool kBase>
+  // The neighbours among `links` that were not met before, with their rows, into the scratch;
+  // returns how many.
+  size_t Gather(const std::atomic<Slot>* links, uint32_t degree_max, VisitedSet* visited,
+                WalkScratch* scratch) const;
+  size_t Gather(const std::atomic<Slot>* links, uint32_t degree_max, VisitedFilter* visited,
+                WalkScratch* scratch) const;
+  void PrefetchNext(const CandidatePool& pool) const;
+  template <bool kBase, typename Visited>
   bool Run(const Prepared& query, Candidate start, int level, size_t ef, const WalkLimit& limit,
-           WalkScratch* scratch) const;
+           Visited* visited, WalkScratch* scratch) const;
 
   const Graph& graph_;
   const Scorer& scorer_;
