@@ -1,17 +1,23 @@
 // Builds our index in this process and searches it on one thread: what a search
-// costs without a server around it. Prints JSON.
+// costs without a server around it.
 //
-// Searches one after the other find their thread's caches, branch predictions and
-// processor awake; a server's thread has slept until the request came. So searches are
-// measured a second time with a pause before each.
+//   inprocess_search BASE QUERIES GROUNDTRUTH EF M EF_CONSTRUCTION
 //
-//   inprocess_search BASE QUERIES GROUNDTRUTH EF M EF_CONSTRUCTION PAUSE_US
+// Prints a line of JSON when the index is built, and one for each line that it reads then:
+//
+//   COUNT PAUSE_US
+//
+// so many searches, with a pause before each. Those one after the other (0) find their thread's
+// caches, branch predictions and processor awake; a server's thread has slept until the
+// request came. So both can be measured in turn with a server, as the machine's speed changes.
 
 #include <fmt/format.h>
 #include <time.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
+#include <iostream>
 #include <memory>
 #include <string>
 #include <thread>
@@ -27,17 +33,9 @@ namespace vectron {
 namespace {
 
 constexpr uint32_t kNeighbours = 10;
-// The queries are repeated until at least so many searches were measured.
-constexpr size_t kSearchCountMin = 20'000;
 
-struct Result {
-  size_t points = 0;
-  double build_seconds = 0;
-  double cpu_us_per_query = 0;
-  double paced_cpu_us_per_query = 0;
-  double queries_per_second = 0;
-  double recall = 0;
-};
+constexpr size_t kSearchCountMax = 10'000'000;
+constexpr uint64_t kPauseMaxUs = 10'000'000;
 
 // Of this thread.
 double CpuSeconds() {
@@ -69,53 +67,68 @@ Status Build(const VectorFile& base, index::VectorIndex* index) {
   return OkStatus();
 }
 
-Status Search(const VectorFile& queries, const IdFile& truth, uint32_t ef,
-              const index::VectorIndex& index, Result* result) {
-  std::vector<std::vector<float>> rows(queries.count(), std::vector<float>(queries.dimension()));
-  for (size_t i = 0; i < rows.size(); ++i) queries.CopyRow(i, rows[i]);
-  const index::SearchOptions options{.k = kNeighbours, .ef = ef};
-  const size_t count = std::max(kSearchCountMin, rows.size());
-  size_t found = 0;
-  const double cpu_before = CpuSeconds();
-  const TimePoint start = SystemClock().Now();
-  for (size_t i = 0; i < count; ++i) {
-    const size_t query = i % rows.size();
-    VECTRON_ASSIGN_OR_RETURN(const auto hits, index.Search(rows[query], options));
-    if (i >= rows.size()) continue;
-    const auto neighbours = truth.Row(query).first(kNeighbours);
-    for (const index::Hit& hit : hits) {
-      found += std::find(neighbours.begin(), neighbours.end(), static_cast<int32_t>(hit.label)) !=
-               neighbours.end();
+class Searches {
+ public:
+  Searches(const VectorFile& queries, const IdFile& truth, uint32_t ef,
+           const index::VectorIndex& index)
+      : truth_(truth), index_(index), options_{.k = kNeighbours, .ef = ef} {
+    rows_.assign(queries.count(), std::vector<float>(queries.dimension()));
+    for (size_t i = 0; i < rows_.size(); ++i) queries.CopyRow(i, rows_[i]);
+  }
+
+  // Goes on with the queries where the last pass ended. Prints the result.
+  Status Pass(size_t count, std::chrono::microseconds pause) {
+    size_t found = 0;
+    double cpu = 0;
+    const TimePoint start = SystemClock().Now();
+    for (size_t i = 0; i < count; ++i, next_ = (next_ + 1) % rows_.size()) {
+      if (pause.count() > 0) std::this_thread::sleep_for(pause);
+      const double before = CpuSeconds();
+      VECTRON_ASSIGN_OR_RETURN(const auto hits, index_.Search(rows_[next_], options_));
+      cpu += CpuSeconds() - before - clock_seconds_;
+      found += CountFound(hits, next_);
     }
+    const auto searches = static_cast<double>(count);
+    fmt::print(
+        "{{\"searches\": {}, \"cpu_us_per_query\": {:.2f}, \"queries_per_second\": {:.1f}, "
+        "\"recall\": {:.5f}}}\n",
+        count, cpu * 1e6 / searches, searches / SecondsSince(start),
+        static_cast<double>(found) / (searches * kNeighbours));
+    std::fflush(stdout);
+    return OkStatus();
   }
-  result->queries_per_second = static_cast<double>(count) / SecondsSince(start);
-  result->cpu_us_per_query = (CpuSeconds() - cpu_before) * 1e6 / static_cast<double>(count);
-  result->recall = static_cast<double>(found) / static_cast<double>(rows.size() * kNeighbours);
-  return OkStatus();
-}
 
-Status SearchPaced(const VectorFile& queries, uint32_t ef, std::chrono::microseconds pause,
-                   const index::VectorIndex& index, Result* result) {
-  const index::SearchOptions options{.k = kNeighbours, .ef = ef};
-  std::vector<float> row(queries.dimension());
-  double cpu = 0;
-  for (size_t i = 0; i < kSearchCountMin; ++i) {
-    queries.CopyRow(i % queries.count(), row);
-    std::this_thread::sleep_for(pause);
-    const double before = CpuSeconds();
-    VECTRON_RETURN_IF_ERROR(index.Search(row, options).status());
-    cpu += CpuSeconds() - before;
+ private:
+  size_t CountFound(const std::vector<index::Hit>& hits, size_t query) const {
+    const auto neighbours = truth_.Row(query).first(kNeighbours);
+    return static_cast<size_t>(std::count_if(hits.begin(), hits.end(), [&](const index::Hit& hit) {
+      const auto label = static_cast<int32_t>(hit.label);
+      return std::find(neighbours.begin(), neighbours.end(), label) != neighbours.end();
+    }));
   }
-  result->paced_cpu_us_per_query = cpu * 1e6 / static_cast<double>(kSearchCountMin);
-  return OkStatus();
-}
 
-StatusOr<Result> Measure(char** argv) {
+  // What one look at the processor's clock takes.
+  static double MeasureClock() {
+    constexpr int kLooks = 10'000;
+    const double start = CpuSeconds();
+    for (int i = 1; i < kLooks; ++i) CpuSeconds();
+    return (CpuSeconds() - start) / kLooks;
+  }
+
+  const double clock_seconds_ = MeasureClock();
+  const IdFile& truth_;
+  const index::VectorIndex& index_;
+  const index::SearchOptions options_;
+  std::vector<std::vector<float>> rows_;
+  size_t next_ = 0;
+};
+
+Status Run(char** argv) {
   VECTRON_ASSIGN_OR_RETURN(const VectorFile base, VectorFile::Open(argv[1]));
   VECTRON_ASSIGN_OR_RETURN(const VectorFile queries, VectorFile::Open(argv[2]));
   VECTRON_ASSIGN_OR_RETURN(const IdFile truth, IdFile::Open(argv[3]));
-  if (queries.dimension() != base.dimension() || truth.count() < queries.count() ||
-      truth.width() < kNeighbours) {
+  if (queries.count() == 0 || queries.dimension() != base.dimension() ||
+      truth.count() < queries.count() || truth.width() < kNeighbours) {
     return InvalidArgument("the files do not belong together");
   }
   index::IndexOptions options;
@@ -123,33 +136,32 @@ StatusOr<Result> Measure(char** argv) {
   options.m = static_cast<uint32_t>(std::atoi(argv[5]));
   options.ef_construction = static_cast<uint32_t>(std::atoi(argv[6]));
   VECTRON_ASSIGN_OR_RETURN(const auto index, index::VectorIndex::Create(options));
-  Result result{.points = base.count()};
   const TimePoint start = SystemClock().Now();
   VECTRON_RETURN_IF_ERROR(Build(base, index.get()));
-  result.build_seconds = SecondsSince(start);
-  const auto ef = static_cast<uint32_t>(std::atoi(argv[4]));
-  VECTRON_RETURN_IF_ERROR(Search(queries, truth, ef, *index, &result));
-  VECTRON_RETURN_IF_ERROR(
-      SearchPaced(queries, ef, std::chrono::microseconds(std::atoi(argv[7])), *index, &result));
-  return result;
+  fmt::print("{{\"points\": {}, \"build_seconds\": {:.3f}}}\n", base.count(), SecondsSince(start));
+  std::fflush(stdout);
+  Searches searches(queries, truth, static_cast<uint32_t>(std::atoi(argv[4])), *index);
+  size_t count = 0;
+  uint64_t pause_us = 0;
+  while (std::cin >> count >> pause_us) {
+    if (count == 0 || count > kSearchCountMax || pause_us > kPauseMaxUs) {
+      return InvalidArgument("a line is not COUNT PAUSE_US");
+    }
+    VECTRON_RETURN_IF_ERROR(searches.Pass(count, std::chrono::microseconds(pause_us)));
+  }
+  return OkStatus();
 }
 
 int Main(int argc, char** argv) {
-  if (argc != 8) {
-    fmt::print(stderr,
-               "usage: inprocess_search BASE QUERIES GROUNDTRUTH EF M EF_CONSTRUCTION PAUSE_US\n");
+  if (argc != 7) {
+    fmt::print(stderr, "usage: inprocess_search BASE QUERIES GROUNDTRUTH EF M EF_CONSTRUCTION\n");
     return 2;
   }
-  const auto result = Measure(argv);
-  if (!result.ok()) {
-    fmt::print(stderr, "inprocess_search: {}\n", std::string(result.status().message()));
+  const Status status = Run(argv);
+  if (!status.ok()) {
+    fmt::print(stderr, "inprocess_search: {}\n", std::string(status.message()));
     return 1;
   }
-  fmt::print(
-      "{{\"points\": {}, \"build_seconds\": {:.3f}, \"cpu_us_per_query\": {:.2f}, "
-      "\"paced_cpu_us_per_query\": {:.2f}, \"queries_per_second\": {:.1f}, \"recall\": {:.5f}}}\n",
-      result->points, result->build_seconds, result->cpu_us_per_query,
-      result->paced_cpu_us_per_query, result->queries_per_second, result->recall);
   return 0;
 }
 
