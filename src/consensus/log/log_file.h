@@ -21,7 +21,8 @@ class LogFile {
 
   // DISK_FULL or INTERNAL; a part may have been written.
   virtual Status Append(std::span<const std::string_view> parts) = 0;
-  // What was appended survives a loss of power.
+  // What was appended survives a loss of power. After an error, of any kind, nothing is
+  // known of what was appended since the last sync, nor does another sync tell.
   virtual Status Sync() = 0;
   virtual Status Truncate(uint64_t size) = 0;
   // Fewer than `size` bytes only at the end of the file.

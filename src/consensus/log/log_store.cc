@@ -212,10 +212,7 @@ Status LogStore::Write(const LogBatch& batch) {
   if (current_ == nullptr || current_->size() >= options_.segment_bytes) status = StartSegment();
   if (status.ok()) status = NoteSegment();
   if (status.ok()) status = WriteRecord(batch);
-  if (status.ok() && batch.must_sync()) {
-    status = SyncCurrent();
-    if (!status.ok()) failed_ = status;
-  }
+  if (status.ok() && batch.must_sync()) status = SyncCurrent();
   if (!status.ok()) {
     if (ReasonOf(status) != Reason::kDiskFull) failed_ = status;
     return status;
@@ -253,7 +250,10 @@ Status LogStore::WriteRecord(const LogBatch& batch) {
   mutex_.Unlock();  // readers need not wait for the disk
   Status status = AppendWhitened(id, parts);
   if (!status.ok() && !current_->Truncate(start).ok()) {
-    failed_ = status = Annotate(status, "and the rest of it could not be removed");
+    // Whatever the disk lacked: behind what is left there nothing can be written any more.
+    failed_ = status =
+        MakeError(Reason::kInternal, fmt::format("{}, and what was written could not be removed",
+                                                 std::string(status.message())));
   }
   mutex_.Lock();
   if (!status.ok()) return Annotate(status, "raft log");
@@ -299,9 +299,15 @@ Status LogStore::AppendWhitened(uint64_t segment, std::span<const std::string_vi
 }
 
 Status LogStore::SyncCurrent() {
-  VECTRON_RETURN_IF_ERROR(current_->Sync());
-  unsynced_count_ = 0;
-  return OkStatus();
+  const Status synced = current_->Sync();
+  if (synced.ok()) {
+    unsynced_count_ = 0;
+    return OkStatus();
+  }
+  // Also where there was no room, which is not waited out here: the system may have given up
+  // pages that it could not write, and the next sync would say nothing of them.
+  failed_ = MakeError(Reason::kInternal, std::string(synced.message()));
+  return failed_;
 }
 
 Status LogStore::StartSegment() {
@@ -360,11 +366,7 @@ Status LogStore::NoteSegment() {
 }
 
 Status LogStore::NoteEnd() {
-  const Status synced = SyncCurrent();
-  if (!synced.ok()) {
-    failed_ = MakeError(Reason::kInternal, std::string(synced.message()));
-    return failed_;
-  }
+  VECTRON_RETURN_IF_ERROR(SyncCurrent());
   LogPosition end;
   {
     MutexLock lock(mutex_);

@@ -81,7 +81,8 @@ class LogStore {
   // Appends `batch` as one record, and makes it and all before it durable if it
   // asks for that. After DISK_FULL nothing has changed and the same batch may be
   // tried again. After any other error the log cannot be trusted any more (a failed
-  // sync may have lost earlier bytes): every later Write fails with it.
+  // sync, for want of room or not, may have lost earlier bytes): every later Write fails
+  // with it.
   Status Write(const LogBatch& batch);
 
   // Notes where the log ends: no truncation from here on goes unnoticed. Nothing is written
@@ -185,7 +186,7 @@ class LogStore {
   Status WriteRecord(const LogBatch& batch);
   // Of the writer alone: `parts` as they stand in the file, appended to current_.
   Status AppendWhitened(uint64_t segment, std::span<const std::string_view> parts);
-  Status SyncCurrent();
+  Status SyncCurrent();  // an error of it is final
   Status StartSegment();
   // Before a second record is in it.
   Status NoteSegment();

@@ -444,6 +444,53 @@ TEST_F(LogStoreTest, FailedSyncEndsTheLog) {
   EXPECT_EQ(Read(kA, 1, 1), "a");
 }
 
+// A file system that finds no room only when it syncs may have dropped the pages: the next
+// sync says nothing of them.
+TEST_F(LogStoreTest, ASyncThatFindsNoRoomEndsTheLogToo) {
+  Open();
+  Append(kA, 1, 1, {"a"});
+  LogBatch batch;
+  batch.Append(kA, LogIndex(2), Block(Term(1), {"b"}));
+  batch.RequireSync();
+  disk_.FailSyncs(true, Reason::kDiskFull);
+  EXPECT_EQ(ReasonOf(store_->Write(batch)), Reason::kInternal);
+  disk_.FailSyncs(false);
+  EXPECT_EQ(ReasonOf(store_->Write(batch)), Reason::kInternal);
+  EXPECT_EQ(Read(kA, 1, 1), "a");
+}
+
+TEST_F(LogStoreTest, ASyncOfAFullSegmentThatFindsNoRoomEndsTheLogToo) {
+  options_.segment_bytes = 1000;
+  Open();
+  Append(kA, 1, 1, {std::string(2000, 'x')}, /*sync=*/false);
+  LogBatch batch;
+  batch.Append(kA, LogIndex(2), Block(Term(1), {"b"}));
+  batch.RequireSync();
+  disk_.FailSyncs(true, Reason::kDiskFull);
+  EXPECT_EQ(ReasonOf(store_->Write(batch)), Reason::kInternal);
+  disk_.FailSyncs(false);
+  EXPECT_EQ(ReasonOf(store_->Write(batch)), Reason::kInternal);
+  EXPECT_EQ(Segments().size(), 1u);
+}
+
+TEST_F(LogStoreTest, APartOfARecordThatCannotBeRemovedEndsTheLog) {
+  Open();
+  Append(kA, 1, 1, {"a"});
+  LogBatch batch;
+  batch.Append(kA, LogIndex(2), Block(Term(1), {std::string(10'000, 'x')}));
+  batch.RequireSync();
+  disk_.SetRoom(5000);
+  disk_.FailTruncations(true);
+  EXPECT_EQ(ReasonOf(store_->Write(batch)), Reason::kInternal);
+  disk_.SetRoom(1 << 20);
+  disk_.FailTruncations(false);
+  EXPECT_EQ(ReasonOf(store_->Write(batch)), Reason::kInternal);
+  // The next start drops it.
+  Open();
+  EXPECT_EQ(Read(kA, 1, 1), "a");
+  EXPECT_EQ(store_->GetState(kA)->last_index, LogIndex(1));
+}
+
 TEST_F(LogStoreTest, EveryOpeningHasAnIncarnationOfItsOwn) {
   Open();
   const uint64_t first = store_->incarnation();

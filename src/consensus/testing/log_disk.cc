@@ -24,7 +24,7 @@ class LogDisk::File : public consensus::LogFile {
   Status Sync() override {
     MutexLock lock(state_->mutex);
     VECTRON_RETURN_IF_ERROR(state_->CountChange());
-    if (state_->fail_syncs) return Internal("the disk failed");
+    VECTRON_RETURN_IF_ERROR(state_->sync_error);
     content_->synced = content_->bytes.size();
     return OkStatus();
   }
@@ -32,6 +32,7 @@ class LogDisk::File : public consensus::LogFile {
   Status Truncate(uint64_t size) override {
     MutexLock lock(state_->mutex);
     VECTRON_RETURN_IF_ERROR(state_->CountChange());
+    if (state_->fail_truncations) return Internal("the disk failed");
     if (state_->room != UINT64_MAX) state_->room += content_->bytes.size() - size;
     content_->bytes.resize(size);
     content_->synced = std::min<size_t>(content_->synced, size);
@@ -101,7 +102,7 @@ Status LogDisk::Rename(const std::string& from, const std::string& to) {
 Status LogDisk::Replace(const std::string& path, const std::string& content) {
   MutexLock lock(state_->mutex);
   VECTRON_RETURN_IF_ERROR(state_->CountChange());
-  if (state_->fail_syncs) return Internal("the disk failed");
+  VECTRON_RETURN_IF_ERROR(state_->sync_error);
   // The new content takes room before the old one gives its up.
   if (content.size() > state_->room) return MakeError(Reason::kDiskFull, "the disk is full");
   const auto it = state_->files.find(path);
@@ -126,7 +127,7 @@ Status LogDisk::Allocate(const std::string& path, uint64_t bytes) {
 Status LogDisk::SyncDir(const std::string& dir) {
   MutexLock lock(state_->mutex);
   VECTRON_RETURN_IF_ERROR(state_->CountChange());
-  if (state_->fail_syncs) return Internal("the disk failed");
+  VECTRON_RETURN_IF_ERROR(state_->sync_error);
   for (const auto& [path, content] : state_->files) {
     if (path.starts_with(dir + "/")) content->is_name_synced = true;
   }
@@ -144,9 +145,14 @@ void LogDisk::SetRoom(uint64_t bytes) {
   state_->room = bytes;
 }
 
-void LogDisk::FailSyncs(bool fail) {
+void LogDisk::FailSyncs(bool fail, Reason reason) {
   MutexLock lock(state_->mutex);
-  state_->fail_syncs = fail;
+  state_->sync_error = fail ? MakeError(reason, "the disk failed") : OkStatus();
+}
+
+void LogDisk::FailTruncations(bool fail) {
+  MutexLock lock(state_->mutex);
+  state_->fail_truncations = fail;
 }
 
 void LogDisk::FailAfter(uint64_t changes) {

@@ -30,7 +30,8 @@ class LogDisk : public consensus::LogFileSystem {
 
   // Bytes that may still be written.
   void SetRoom(uint64_t bytes);
-  void FailSyncs(bool fail);
+  void FailSyncs(bool fail, Reason reason = Reason::kInternal);
+  void FailTruncations(bool fail);
   // After so many more calls that change something every further one fails.
   void FailAfter(uint64_t changes);
   // The disk as it is found after the power went: of what was not synced, the first
@@ -70,7 +71,8 @@ class LogDisk : public consensus::LogFileSystem {
     mutable Mutex mutex;
     std::map<std::string, std::shared_ptr<Content>> files ABSL_GUARDED_BY(mutex);
     uint64_t room ABSL_GUARDED_BY(mutex) = UINT64_MAX;
-    bool fail_syncs ABSL_GUARDED_BY(mutex) = false;
+    Status sync_error ABSL_GUARDED_BY(mutex);
+    bool fail_truncations ABSL_GUARDED_BY(mutex) = false;
     uint64_t changes_left ABSL_GUARDED_BY(mutex) = UINT64_MAX;
 
     // Of every call that changes something.
