@@ -68,6 +68,16 @@ class LogEndTest : public ::testing::Test {
     ASSERT_EQ(Segments().size(), 2u);
   }
 
+  // The same, as a build left it that noted nothing.
+  LogDisk::Image EarlierBuild() {
+    FillTwoSegments();
+    EXPECT_TRUE(disk_.Remove(LogNotePath(options_.dir)).ok());
+    for (uint64_t i = 0; i < 2; ++i) {
+      disk_.Overwrite(Segments()[i], 0, EncodeSegmentHeader(i + 1, SegmentKind::kNotNoted));
+    }
+    return disk_.Copy();
+  }
+
   uint64_t LastIndex() const {
     const auto state = store_->GetState(kGroup);
     return state.has_value() ? state->last_index.value() : 0;
@@ -227,12 +237,7 @@ TEST_F(LogEndTest, AMissingOrDamagedNoteIsRefused) {
 }
 
 TEST_F(LogEndTest, ALogOfAnEarlierBuildHasNoNoteAndGetsOne) {
-  FillTwoSegments();
-  ASSERT_TRUE(disk_.Remove(LogNotePath(options_.dir)).ok());
-  for (uint64_t i = 0; i < 2; ++i) {
-    disk_.Overwrite(Segments()[i], 0, EncodeSegmentHeader(i + 1, SegmentKind::kNotNoted));
-  }
-  const LogDisk::Image image = disk_.Copy();
+  const LogDisk::Image image = EarlierBuild();
   // What is certain without a note is refused nevertheless.
   disk_.Overwrite(Segments().back(), 0, std::string(4096, '\0'));
   ExpectRefused(Segments().back());
@@ -244,9 +249,7 @@ TEST_F(LogEndTest, ALogOfAnEarlierBuildHasNoNoteAndGetsOne) {
   ExpectRefused(last);
 }
 
-// Every call that changes something on the disk is the last one before the power goes, and
-// of what was not synced by then this or that is there.
-TEST_F(LogEndTest, PowerMayGoAtEveryStepOfMakingASegment) {
+std::vector<LogDisk::PowerLoss> PowerLosses() {
   std::vector<LogDisk::PowerLoss> losses;
   for (const int percent : {0, 1, 13, 50, 77, 99, 100}) {
     for (const bool keep_names : {false, true}) {
@@ -255,6 +258,36 @@ TEST_F(LogEndTest, PowerMayGoAtEveryStepOfMakingASegment) {
       losses.push_back({percent, true, true, keep_names});
     }
   }
+  return losses;
+}
+
+// The last segment of an earlier build's log is full: the first start begins a new one.
+TEST_F(LogEndTest, PowerMayGoAtEveryStepOfTheFirstStartAfterAnEarlierBuild) {
+  const LogDisk::Image image = EarlierBuild();
+  ASSERT_GE(disk_.SizeOf(Segments().back()), options_.segment_bytes);
+  bool all_done = false;
+  for (uint64_t steps = 0; !all_done; ++steps) {
+    SCOPED_TRACE(steps);
+    LogDisk disk;
+    disk.Restore(image);
+    disk.FailAfter(steps);
+    all_done = TryOpen(&disk).ok();
+    for (const LogDisk::PowerLoss& loss : PowerLosses()) {
+      SCOPED_TRACE(::testing::Message() << loss.keep_percent << "% " << loss.keep_sizes
+                                        << loss.keep_last << loss.keep_names);
+      const auto survived = disk.AfterPowerLoss(loss);
+      const Status opened = TryOpen(survived.get());
+      ASSERT_TRUE(opened.ok()) << opened;
+      EXPECT_EQ(LastIndex(), appended_);
+      EXPECT_TRUE(TryAppend(appended_ + 1).ok());
+    }
+  }
+}
+
+// Every call that changes something on the disk is the last one before the power goes, and
+// of what was not synced by then this or that is there.
+TEST_F(LogEndTest, PowerMayGoAtEveryStepOfMakingASegment) {
+  const std::vector<LogDisk::PowerLoss> losses = PowerLosses();
   bool all_done = false;
   for (uint64_t steps = 0; !all_done; ++steps) {
     SCOPED_TRACE(steps);

@@ -313,7 +313,9 @@ Status LogStore::SyncCurrent() {
 Status LogStore::StartSegment() {
   uint64_t id = 1;
   if (current_ != nullptr) {
-    VECTRON_RETURN_IF_ERROR(SyncCurrent());
+    // What a crash leaves of the new segment is told from damage by the note, which a log of
+    // an earlier build does not have yet.
+    VECTRON_RETURN_IF_ERROR(noted_.has_value() ? SyncCurrent() : NoteEnd());
     MutexLock lock(mutex_);
     id = segments_.rbegin()->first + 1;
   }
