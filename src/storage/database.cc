@@ -112,20 +112,38 @@ WriteBatch::WriteBatch(const Database& database, size_t reserved_bytes)
 WriteBatch::~WriteBatch() = default;
 WriteBatch::WriteBatch(WriteBatch&&) noexcept = default;
 
-void WriteBatch::Put(Family family, std::string_view key, std::string_view value) {
-  VECTRON_CHECK_OK(batch_->Put(database_.Handle(family), ToSlice(key), ToSlice(value)));
+WriteBatch::ValuePlace WriteBatch::Put(Family family, std::string_view key,
+                                       std::string_view value) {
+  return Put(family, key, std::span<const std::string_view>(&value, 1));
 }
 
-void WriteBatch::Put(Family family, std::string_view key,
-                     std::span<const std::string_view> value_parts) {
+WriteBatch::ValuePlace WriteBatch::Put(Family family, std::string_view key,
+                                       std::span<const std::string_view> value_parts) {
   constexpr size_t kPartsMax = 8;
   VECTRON_CHECK(value_parts.size() <= kPartsMax);
   rocksdb::Slice parts[kPartsMax];
-  for (size_t i = 0; i < value_parts.size(); ++i) parts[i] = ToSlice(value_parts[i]);
+  size_t size = 0;
+  for (size_t i = 0; i < value_parts.size(); ++i) {
+    parts[i] = ToSlice(value_parts[i]);
+    size += value_parts[i].size();
+  }
   const rocksdb::Slice key_slice = ToSlice(key);
   VECTRON_CHECK_OK(batch_->Put(database_.Handle(family), rocksdb::SliceParts(&key_slice, 1),
                                rocksdb::SliceParts(parts, static_cast<int>(value_parts.size()))));
+  // A batch is the records of its changes, one after the other, and a record ends with the
+  // value as it is (rocksdb/db/write_batch.cc).
+  return {batch_->GetDataSize() - size, size};
 }
+
+std::string_view WriteBatch::ValueAt(const ValuePlace& place) const {
+  const std::string_view data = batch_->Data();
+  VECTRON_CHECK(place.offset <= data.size() && place.size <= data.size() - place.offset);
+  return data.substr(place.offset, place.size);
+}
+
+void WriteBatch::SetSavePoint() { batch_->SetSavePoint(); }
+void WriteBatch::RollBackToSavePoint() { VECTRON_CHECK_OK(batch_->RollbackToSavePoint()); }
+void WriteBatch::DropSavePoint() { VECTRON_CHECK_OK(batch_->PopSavePoint()); }
 
 void WriteBatch::Delete(Family family, std::string_view key) {
   VECTRON_CHECK_OK(batch_->Delete(database_.Handle(family), ToSlice(key)));

@@ -165,12 +165,28 @@ class WriteBatch {
   WriteBatch(const WriteBatch&) = delete;
   WriteBatch& operator=(const WriteBatch&) = delete;
 
-  void Put(Family family, std::string_view key, std::string_view value);
+  // Where a value is in the batch.
+  struct ValuePlace {
+    size_t offset = 0;
+    size_t size = 0;
+  };
+  ValuePlace Put(Family family, std::string_view key, std::string_view value);
   // The value is the parts, one after the other.
-  void Put(Family family, std::string_view key, std::span<const std::string_view> value_parts);
+  ValuePlace Put(Family family, std::string_view key,
+                 std::span<const std::string_view> value_parts);
   void Delete(Family family, std::string_view key);
   // Deletes all keys in [begin, end).
   void DeleteRange(Family family, std::string_view begin, std::string_view end);
+
+  // What a Put of this batch, not taken back since, has stored: whoever needs it again need
+  // not keep a copy. Lives until the batch changes.
+  std::string_view ValueAt(const ValuePlace& place) const;
+
+  // What comes after a save point can be taken back. Each ends by one of the two calls
+  // below; they nest.
+  void SetSavePoint();
+  void RollBackToSavePoint();
+  void DropSavePoint();
 
   void Clear();
   bool empty() const;

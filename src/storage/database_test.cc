@@ -91,6 +91,34 @@ TEST_F(DatabaseTest, ABatchIsVisibleAsAWholeAndSurvivesAReopenWhenSynced) {
   EXPECT_EQ(Read(*db, kRecords, "a"), "<none>");
 }
 
+TEST_F(DatabaseTest, ABatchTellsWhatWasPutAndCanBeTakenBackToASavePoint) {
+  auto db = Open(Durability::kFlush);
+  WriteBatch batch(*db);
+  const std::string large(100'000, 'l');
+  const auto one = batch.Put(kMeta, "one", "1");
+  const auto empty = batch.Put(kRecords, "empty", "");
+  const std::string_view parts[] = {"a", large, "", "z"};
+  const auto parted = batch.Put(kVectors, std::string(300, 'k'), parts);
+  batch.SetSavePoint();
+  batch.SetSavePoint();
+  const auto again = batch.Put(kMeta, "one", "2");
+  batch.Delete(kRecords, "empty");
+  EXPECT_EQ(batch.ValueAt(again), "2");
+  batch.DropSavePoint();
+  batch.RollBackToSavePoint();
+  batch.SetSavePoint();
+  batch.RollBackToSavePoint();
+  EXPECT_EQ(batch.ValueAt(one), "1");
+  EXPECT_EQ(batch.ValueAt(empty), "");
+  EXPECT_EQ(batch.ValueAt(parted), "a" + large + "z");
+  const auto last = batch.Put(kMeta, "last", "9");
+  EXPECT_EQ(batch.ValueAt(last), "9");
+  ASSERT_TRUE(db->Write(batch).ok());
+  EXPECT_EQ(Read(*db, kMeta, "one"), "1");
+  EXPECT_EQ(Read(*db, kRecords, "empty"), "");
+  EXPECT_EQ(Read(*db, kMeta, "last"), "9");
+}
+
 TEST_F(DatabaseTest, WithoutALogOnlyWhatWasFlushedSurvivesAndInAllFamiliesAlike) {
   auto db = Open(Durability::kFlush);
   for (const char* value : {"1", "2"}) {
