@@ -12,11 +12,13 @@ inline constexpr size_t kPayloadDepthMax = 256;
 // an error names the limit. (Limits of a collection's settings are in
 // collection.h, of an id in point.h.)
 struct Limits {
-  size_t batch_points_max = 10'000;      // points or ids in one request
-  size_t batch_queries_max = 1'024;      // queries in one request
-  size_t payload_bytes_max = 1 << 20;    // of one point
-  size_t payload_depth_max = 64;         // nested objects and arrays; up to kPayloadDepthMax
-  size_t request_bytes_max = 64 << 20;   // a whole request, any interface
+  size_t batch_points_max = 10'000;    // points or ids in one request
+  size_t batch_queries_max = 1'024;    // queries in one request
+  size_t payload_bytes_max = 1 << 20;  // of one point
+  size_t payload_depth_max = 64;       // nested objects and arrays; up to kPayloadDepthMax
+  // A whole request, any interface; and the payloads that one leaves on the points that it
+  // changes.
+  size_t request_bytes_max = 64 << 20;
   size_t response_bytes_max = 64 << 20;  // payloads and vectors of the points in one answer
   size_t batch_results_max = 1'000'000;  // k, added up over the queries of one request
   uint32_t k_max = 16'384;               // limit + offset of a search

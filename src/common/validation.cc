@@ -159,14 +159,27 @@ Status Validate(const CollectionConfig&, const DeletePoints& op, const Limits& l
   return ValidateIds(op.ids, limits);
 }
 
+// Every point gets the payload, or adds it to what it has: a small request may ask for much
+// to be written. What the points have is counted where it is known, in the shard.
+Status ValidateChange(const std::vector<PointId>& ids, std::string_view payload,
+                      const Limits& limits) {
+  VECTRON_RETURN_IF_ERROR(ValidateIds(ids, limits));
+  VECTRON_RETURN_IF_ERROR(ValidatePayload(payload, limits));
+  const uint64_t written_bytes = uint64_t{ids.size()} * payload.size();
+  if (ids.size() == 1 || written_bytes <= limits.request_bytes_max) return OkStatus();
+  return MakeError(
+      Reason::kLimitExceeded,
+      fmt::format("a payload of {} bytes for {} points would write {} bytes, the limit is {}; "
+                  "change fewer points at once",
+                  payload.size(), ids.size(), written_bytes, limits.request_bytes_max));
+}
+
 Status Validate(const CollectionConfig&, const SetPayload& op, const Limits& limits) {
-  VECTRON_RETURN_IF_ERROR(ValidateIds(op.ids, limits));
-  return ValidatePayload(op.payload, limits);
+  return ValidateChange(op.ids, op.payload, limits);
 }
 
 Status Validate(const CollectionConfig&, const OverwritePayload& op, const Limits& limits) {
-  VECTRON_RETURN_IF_ERROR(ValidateIds(op.ids, limits));
-  return ValidatePayload(op.payload, limits);
+  return ValidateChange(op.ids, op.payload, limits);
 }
 
 Status Validate(const CollectionConfig&, const DeletePayloadKeys& op, const Limits& limits) {

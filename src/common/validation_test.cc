@@ -143,6 +143,34 @@ TEST(ValidationTest, ChecksPayloads) {
   EXPECT_TRUE(ValidateWrite(config, ClearPayload{ids}, Limits{}).ok());
 }
 
+TEST(ValidationTest, ChecksWhatAChangeOfPayloadsWouldWrite) {
+  const CollectionConfig config = OneVector(Metric::kL2);
+  Limits limits;
+  limits.request_bytes_max = 1000;
+  const std::string payload = R"({"a":")" + std::string(92, 'x') + R"("})";
+  ASSERT_EQ(payload.size(), 100u);
+  std::vector<PointId> ids(10);
+  EXPECT_TRUE(ValidateWrite(config, SetPayload{ids, payload}, limits).ok());
+  EXPECT_TRUE(ValidateWrite(config, OverwritePayload{ids, payload}, limits).ok());
+  ids.emplace_back();
+  for (const WriteOp& op :
+       {WriteOp(SetPayload{ids, payload}), WriteOp(OverwritePayload{ids, payload})}) {
+    const Status status = ValidateWrite(config, op, limits);
+    EXPECT_EQ(ReasonOf(status), Reason::kLimitExceeded);
+    EXPECT_THAT(MessageOf(status), StartsWith("a payload of 100 bytes for 11 points would write "
+                                              "1100 bytes, the limit is 1000"));
+  }
+  // What they have shows in the shard, and there is no less than one to ask for.
+  EXPECT_TRUE(ValidateWrite(config, DeletePayloadKeys{ids, {"a"}}, limits).ok());
+  limits.request_bytes_max = 10;
+  EXPECT_TRUE(ValidateWrite(config, SetPayload{{ids[0]}, payload}, limits).ok());
+  // As a client could ask for.
+  const std::string large = R"({"a":")" + std::string(1'000'000, 'x') + R"("})";
+  const std::vector<PointId> many(Limits{}.batch_points_max);
+  EXPECT_EQ(ReasonOf(ValidateWrite(config, OverwritePayload{many, large}, Limits{})),
+            Reason::kLimitExceeded);
+}
+
 TEST(ValidationTest, ChecksSearches) {
   const CollectionConfig config = OneVector(Metric::kCosine, 2);
   const auto search = [&](const SearchQuery& query) {

@@ -50,6 +50,17 @@ TEST_F(GatewayTest, NothingIsSentOfABatchWithABadPoint) {
   EXPECT_THAT(cluster_.Writes(), IsEmpty());
 }
 
+TEST_F(GatewayTest, NothingIsSentOfASmallRequestThatWouldWriteMuch) {
+  Create(Config(4));
+  const std::string payload = R"({"a":")" + std::string(1'000'000, 'x') + R"("})";
+  const auto report = Write(SetPayload{Ids(0, 100), payload});
+  EXPECT_EQ(ReasonOf(report.status()), Reason::kLimitExceeded);
+  EXPECT_EQ(report.status().message(),
+            "a payload of 1000008 bytes for 100 points would write 100000800 bytes, the limit is "
+            "67108864; change fewer points at once");
+  EXPECT_THAT(cluster_.Writes(), IsEmpty());
+}
+
 TEST_F(GatewayTest, LastOfEqualIdsWins) {
   Create(Config(2));
   UpsertPoints op = Line(0, 10);

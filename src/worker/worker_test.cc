@@ -142,6 +142,8 @@ TEST_F(WorkerTest, BadRequestsChangeNothing) {
   refused(UpsertPoints{});
   refused(UpsertPoints{std::vector<Point>(Limits().batch_points_max + 1, MakePoint(1))});
   refused(DeletePoints{});
+  refused(OverwritePayload{std::vector<PointId>(100),
+                           "{\"a\":\"" + std::string(1'000'000, 'x') + "\"}"});
   EXPECT_EQ(*Count(16), 0u);
 
   for (const std::vector<float>& vector :
