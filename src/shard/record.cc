@@ -13,46 +13,42 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "stored as it is in memory");
 
-constexpr size_t kHeaderBytes = 18;
-
-XXH128_hash_t HashPoint(std::string_view key, std::string_view record) {
-  // The key is hashed into the seed: no two (key, record) pairs are joined alike.
-  return XXH3_128bits_withSeed(record.data(), record.size(), XXH3_64bits(key.data(), key.size()));
-}
-
 }  // namespace
 
-void StateHash::Add(std::string_view key, std::string_view record) {
-  const XXH128_hash_t hash = HashPoint(key, record);
-  low += hash.low64;
-  high += hash.high64;
+PointHash HashPoint(std::string_view key, std::string_view record) {
+  // The key is hashed into the seed: no two (key, record) pairs are joined alike.
+  const XXH128_hash_t hash =
+      XXH3_128bits_withSeed(record.data(), record.size(), XXH3_64bits(key.data(), key.size()));
+  return {hash.low64, hash.high64};
+}
+
+void StateHash::Add(const PointHash& point) {
+  low += point.low;
+  high += point.high;
   ++point_count;
 }
 
-void StateHash::Remove(std::string_view key, std::string_view record) {
-  const XXH128_hash_t hash = HashPoint(key, record);
-  low -= hash.low64;
-  high -= hash.high64;
+void StateHash::Remove(const PointHash& point) {
+  low -= point.low;
+  high -= point.high;
   --point_count;
 }
 
-std::string EncodeRecord(const RecordHeader& header, std::string_view payload) {
-  std::string record(kHeaderBytes + payload.size(), '\0');
-  char* out = record.data();
-  std::memcpy(out, &header.version, 8);
-  std::memcpy(out + 8, &header.vectors_hash, 8);
-  std::memcpy(out + 16, &header.vector_mask, 2);
-  if (!payload.empty()) std::memcpy(out + kHeaderBytes, payload.data(), payload.size());
-  return record;
+EncodedRecordHeader EncodeRecordHeader(const RecordHeader& header) {
+  EncodedRecordHeader encoded;
+  std::memcpy(encoded.data(), &header.version, 8);
+  std::memcpy(encoded.data() + 8, &header.vectors_hash, 8);
+  std::memcpy(encoded.data() + 16, &header.vector_mask, 2);
+  return encoded;
 }
 
 StatusOr<RecordView> DecodeRecord(std::string_view record) {
-  if (record.size() < kHeaderBytes) return Corruption("a stored point is malformed");
+  if (record.size() < kRecordHeaderBytes) return Corruption("a stored point is malformed");
   RecordView view;
   std::memcpy(&view.header.version, record.data(), 8);
   std::memcpy(&view.header.vectors_hash, record.data() + 8, 8);
   std::memcpy(&view.header.vector_mask, record.data() + 16, 2);
-  view.payload = record.substr(kHeaderBytes);
+  view.payload = record.substr(kRecordHeaderBytes);
   return view;
 }
 

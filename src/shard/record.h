@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -30,7 +31,10 @@ struct RecordView {
   std::string_view payload;
 };
 
-std::string EncodeRecord(const RecordHeader& header, std::string_view payload);
+// A record is this, and then the payload.
+inline constexpr size_t kRecordHeaderBytes = 18;
+using EncodedRecordHeader = std::array<char, kRecordHeaderBytes>;
+EncodedRecordHeader EncodeRecordHeader(const RecordHeader& header);
 // CORRUPTION.
 StatusOr<RecordView> DecodeRecord(std::string_view record);
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "common/check.h"
@@ -17,6 +18,10 @@ namespace {
 
 using consensus::ApplyResult;
 using consensus::CommittedEntry;
+
+// Entries are applied together, by one batch, until they hold this much: what is stored of
+// their points may be many times what they have in the log.
+constexpr size_t kStageBytes = 32 << 20;
 
 // Files of a snapshot that are never written to once they are there.
 bool IsMutable(const std::string& name) {
@@ -116,7 +121,8 @@ StatusOr<std::vector<ApplyResult>> Shard::Apply(std::span<const CommittedEntry> 
   VECTRON_CHECK(entries.front().index <= Next(state->applied()));
   // The disk ran full in the middle of an earlier call with these entries.
   while (!entries.empty() && entries.front().index <= state->applied()) {
-    results.emplace_back(std::string());
+    const auto before = unreported_.find(entries.front().index);
+    results.push_back(before == unreported_.end() ? ApplyResult(std::string()) : before->second);
     entries = entries.subspan(1);
   }
 
@@ -130,9 +136,17 @@ StatusOr<std::vector<ApplyResult>> Shard::Apply(std::span<const CommittedEntry> 
     results.insert(results.end(), old_count, ApplyResult(std::string()));
     if (state->serveable()) SayServeable(*state);
   }
-  if (old_count < entries.size()) {
-    VECTRON_RETURN_IF_ERROR(ApplyNew(*state, entries.subspan(old_count), &results));
+  for (entries = entries.subspan(old_count); !entries.empty();) {
+    StatusOr<std::vector<ApplyResult>> some = ApplySome(*state, entries);
+    if (!some.ok()) {
+      uint64_t index = entries.front().index.value() - results.size();
+      for (ApplyResult& result : results) unreported_[LogIndex(index++)] = std::move(result);
+      return some.status();
+    }
+    entries = entries.subspan(some->size());
+    std::move(some->begin(), some->end(), std::back_inserter(results));
   }
+  unreported_.clear();
   state->index->Reclaim();
   return results;
 }
@@ -173,26 +187,30 @@ Status Shard::Replay(State& state, std::span<const CommittedEntry> entries) {
 
 Status Shard::ReconcileIndex(State& state, std::span<const PointId> ids) {
   std::vector<std::string> keys;
-  keys.reserve(ids.size());
-  for (const PointId& id : ids) keys.push_back(id.Key());
-  VECTRON_ASSIGN_OR_RETURN(const auto records, state.store->ReadRecords(keys, nullptr));
-  for (size_t i = 0; i < ids.size(); ++i) {
-    if (!records[i].has_value()) {
-      state.index->Remove(ids[i]);
-      continue;
+  for (size_t first = 0; first < ids.size(); first += kRecordsPerRead) {
+    const auto some = ids.subspan(first, std::min(kRecordsPerRead, ids.size() - first));
+    keys.clear();
+    for (const PointId& id : some) keys.push_back(id.Key());
+    VECTRON_ASSIGN_OR_RETURN(const auto records, state.store->ReadRecords(keys, nullptr));
+    for (size_t i = 0; i < some.size(); ++i) {
+      if (!records[i].has_value()) {
+        state.index->Remove(some[i]);
+        continue;
+      }
+      VECTRON_ASSIGN_OR_RETURN(const RecordView view, DecodeRecord(*records[i]));
+      VECTRON_ASSIGN_OR_RETURN(const std::vector<NamedVector> vectors,
+                               state.store->ReadVectors(keys[i], view.header, {}, nullptr));
+      VECTRON_RETURN_IF_ERROR(state.index->Reconcile(some[i], vectors));
     }
-    VECTRON_ASSIGN_OR_RETURN(const RecordView view, DecodeRecord(*records[i]));
-    VECTRON_ASSIGN_OR_RETURN(const std::vector<NamedVector> vectors,
-                             state.store->ReadVectors(keys[i], view.header, {}, nullptr));
-    VECTRON_RETURN_IF_ERROR(state.index->Reconcile(ids[i], vectors));
   }
   return OkStatus();
 }
 
-Status Shard::ApplyNew(State& state, std::span<const CommittedEntry> entries,
-                       std::vector<ApplyResult>* results) {
+StatusOr<std::vector<ApplyResult>> Shard::ApplySome(State& state,
+                                                    std::span<const CommittedEntry> entries) {
   WriteStage stage(*state.store, *state.index, state.store_state);
-  Status status = StageAll(state, entries, &stage, results);
+  StatusOr<std::vector<ApplyResult>> results = StageSome(state, entries, &stage);
+  Status status = results.status();
   if (status.ok()) status = state.store->database().Write(stage.batch());
   if (!status.ok()) {
     // Nothing was changed but the sessions in memory.
@@ -202,19 +220,24 @@ Status Shard::ApplyNew(State& state, std::span<const CommittedEntry> entries,
     return status;
   }
   state.Publish(stage.state());
-  return state.failure = ApplyToIndex(state, stage);
+  state.failure = ApplyToIndex(state, stage);
+  if (!state.failure.ok()) return state.failure;
+  return results;
 }
 
-Status Shard::StageAll(State& state, std::span<const CommittedEntry> entries, WriteStage* stage,
-                       std::vector<ApplyResult>* results) {
+StatusOr<std::vector<ApplyResult>> Shard::StageSome(State& state,
+                                                    std::span<const CommittedEntry> entries,
+                                                    WriteStage* stage) {
+  std::vector<ApplyResult> results;
   std::vector<consensus::SessionChange> session_changes;
   for (const CommittedEntry& entry : entries) {
+    if (stage->held_bytes() >= kStageBytes) break;
     if (entry.command.empty()) {
-      results->emplace_back(std::string());
+      results.emplace_back(std::string());
       continue;
     }
     if (std::optional<ApplyResult> before = state.sessions.Find(entry.session)) {
-      results->push_back(*std::move(before));
+      results.push_back(*std::move(before));
       continue;
     }
     StatusOr<Command> command = DecodeCommand(entry.command);
@@ -225,12 +248,12 @@ Status Shard::StageAll(State& state, std::span<const CommittedEntry> entries, Wr
     ApplyResult result;
     VECTRON_RETURN_IF_ERROR(Noted(state, stage->Apply(entry.index, *std::move(command), &result)));
     state.sessions.Record(entry.session, entry.index, result, &session_changes);
-    results->push_back(std::move(result));
+    results.push_back(std::move(result));
   }
-  stage->SetApplied(entries.back().index);
+  stage->SetApplied(entries[results.size() - 1].index);
   Store::PutState(stage->state(), &stage->batch());
   Store::PutSessionChanges(session_changes, &stage->batch());
-  return OkStatus();
+  return results;
 }
 
 // After the store: a crash in between is repaired by Replay, which follows the store.

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -105,8 +106,9 @@ class Shard : public consensus::StateMachine {
   // --- consensus::StateMachine ---
   LogIndex AppliedIndex() const override;
   LogIndex DurableIndex() const override;
-  // The result of a write is EncodeOutcome's (shard/command.h). DISK_FULL changes
-  // nothing: the same entries may be applied again when there is room.
+  // The result of a write is EncodeOutcome's (shard/command.h). DISK_FULL: the entries after
+  // AppliedIndex() changed nothing, and the same entries may be applied again when there is
+  // room; the results of those before it are given then.
   StatusOr<std::vector<consensus::ApplyResult>> Apply(
       std::span<const consensus::CommittedEntry> entries) override;
   void RequestFlush() override;
@@ -208,11 +210,12 @@ class Shard : public consensus::StateMachine {
   // Makes these points in the index what they are in the store.
   Status ReconcileIndex(State& state, std::span<const PointId> ids)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(apply_mutex_);
-  Status ApplyNew(State& state, std::span<const consensus::CommittedEntry> entries,
-                  std::vector<consensus::ApplyResult>* results)
+  // Of the first entries, as many as one batch should hold: their results.
+  StatusOr<std::vector<consensus::ApplyResult>> ApplySome(
+      State& state, std::span<const consensus::CommittedEntry> entries)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(apply_mutex_);
-  Status StageAll(State& state, std::span<const consensus::CommittedEntry> entries,
-                  WriteStage* stage, std::vector<consensus::ApplyResult>* results)
+  StatusOr<std::vector<consensus::ApplyResult>> StageSome(
+      State& state, std::span<const consensus::CommittedEntry> entries, WriteStage* stage)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(apply_mutex_);
   Status ApplyToIndex(State& state, const WriteStage& stage)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(apply_mutex_);
@@ -250,6 +253,8 @@ class Shard : public consensus::StateMachine {
   // Held by Apply, and by checkpoints and snapshots for the moment of their cut.
   Mutex apply_mutex_;
   StateDirectory directory_ ABSL_GUARDED_BY(apply_mutex_);
+  // Of the entries that the last call of Apply applied, if it failed after them.
+  std::map<LogIndex, consensus::ApplyResult> unreported_ ABSL_GUARDED_BY(apply_mutex_);
 
   Mutex background_mutex_;
   CondVar background_done_;

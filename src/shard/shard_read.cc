@@ -27,10 +27,6 @@ bool SelectsAnything(const Select& select) { return select.payload || select.vec
 // How many hits more than wanted an attempt at a search looks for.
 uint32_t SparesOf(int attempt) { return attempt == 1 ? 0 : 16u << (2 * (attempt - 2)); }
 
-// Records are read so many at a time: what is not to be in the answer must not be in
-// memory either.
-constexpr size_t kRecordsPerRead = 64;
-
 // Holds a read to its limits.
 class ReadMeter {
  public:

@@ -405,16 +405,16 @@ TEST_F(ShardTest, EmptyEntriesMoveTheIndexOn) {
 TEST_F(ShardTest, TwoShardsWithTheSamePointsHaveTheSameHashInAnyOrder) {
   StateHash a;
   StateHash b;
-  a.Add("k1", "r1");
-  a.Add("k2", "r2");
-  b.Add("k2", "r2");
-  b.Add("k3", "r3");
+  a.Add(HashPoint("k1", "r1"));
+  a.Add(HashPoint("k2", "r2"));
+  b.Add(HashPoint("k2", "r2"));
+  b.Add(HashPoint("k3", "r3"));
   EXPECT_NE(a, b);
-  b.Add("k1", "r1");
-  b.Remove("k3", "r3");
+  b.Add(HashPoint("k1", "r1"));
+  b.Remove(HashPoint("k3", "r3"));
   EXPECT_EQ(a, b);
-  b.Remove("k1", "r1");
-  b.Add("k1", "r2");
+  b.Remove(HashPoint("k1", "r1"));
+  b.Add(HashPoint("k1", "r2"));
   EXPECT_NE(a, b);
 }
 

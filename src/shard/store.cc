@@ -237,6 +237,7 @@ StatusOr<StateHash> Store::ComputeHash() const {
   hash.index = state.applied();
   const auto it =
       database_->NewIterator(kPoints, {.read = {.snapshot = snapshot.get(), .fill_cache = false}});
+  std::string record;
   for (it->SeekToFirst(); it->Valid(); it->Next()) {
     const auto view = DecodeRecord(it->value());
     if (!view.ok()) return At(database_->dir(), view.status());
@@ -244,7 +245,10 @@ StatusOr<StateHash> Store::ComputeHash() const {
                              ReadVectors(it->key(), view->header, {}, snapshot.get()));
     RecordHeader header = view->header;
     header.vectors_hash = HashVectors(vectors);
-    hash.Add(it->key(), EncodeRecord(header, view->payload));
+    const EncodedRecordHeader encoded = EncodeRecordHeader(header);
+    record.assign(encoded.data(), encoded.size());
+    record.append(view->payload);
+    hash.Add(HashPoint(it->key(), record));
   }
   VECTRON_RETURN_IF_ERROR(it->status());
   return hash;

@@ -30,6 +30,10 @@ struct StoreState {
   LogIndex applied() const { return hash.index; }
 };
 
+// How many records are read at once by who needs many: what is not wanted of them, or not
+// yet, must not be in memory either.
+inline constexpr size_t kRecordsPerRead = 64;
+
 // The points of a shard in RocksDB: which families and keys there are, and reads.
 // Thread-safe. Writing is WriteStage's.
 class Store {

@@ -36,69 +36,109 @@ Status WriteStage::Apply(LogIndex index, Command command, consensus::ApplyResult
       std::move(command.op));
 }
 
-bool WriteStage::MayExist(const PointId& id) const {
-  return state_.vectorless_count > 0 || index_.Contains(id);
-}
-
-StatusOr<std::vector<size_t>> WriteStage::Touch(std::span<const PointId> ids) {
-  std::vector<size_t> touched;
-  std::vector<size_t> stored;
-  std::vector<std::string> stored_keys;
+std::vector<size_t> WriteStage::Enter(std::span<const PointId> ids) {
+  std::vector<size_t> entered;
   absl::flat_hash_set<size_t> seen;
-  touched.reserve(ids.size());
+  entered.reserve(ids.size());
   seen.reserve(ids.size());
   for (const PointId& id : ids) {
     const auto [it, is_new] = positions_.try_emplace(id, points_.size());
     if (!seen.insert(it->second).second) continue;
-    touched.push_back(it->second);
+    entered.push_back(it->second);
     if (!is_new) continue;
     Staged& point = points_.emplace_back();
     point.id = id;
     point.key = id.Key();
-    if (!MayExist(id)) continue;
-    stored.push_back(it->second);
-    stored_keys.push_back(point.key);
   }
-  if (stored.empty()) return touched;
-  VECTRON_ASSIGN_OR_RETURN(auto records, store_.ReadRecords(stored_keys, nullptr));
-  for (size_t i = 0; i < stored.size(); ++i) {
-    if (!records[i].has_value()) continue;
-    VECTRON_RETURN_IF_ERROR(DecodeRecord(*records[i]).status());
-    points_[stored[i]].exists = true;
-    points_[stored[i]].record = *std::move(records[i]);
+  return entered;
+}
+
+StatusOr<std::vector<size_t>> WriteStage::Touch(std::span<const PointId> ids) {
+  std::vector<size_t> touched = Enter(ids);
+  std::vector<size_t> unknown;
+  for (const size_t position : touched) {
+    if (!points_[position].record.is_known) unknown.push_back(position);
   }
+  VECTRON_RETURN_IF_ERROR(VisitRecords(
+      unknown, [](const Staged&, const std::optional<RecordView>&) { return OkStatus(); }));
   return touched;
 }
 
-RecordHeader WriteStage::Forget(Staged& point) {
-  if (!point.exists) return {};
-  const RecordHeader header = DecodeRecord(point.record)->header;
-  state_.hash.Remove(point.key, point.record);
-  if (header.vector_mask == 0) --state_.vectorless_count;
-  return header;
+bool WriteStage::MayBeStored(const Staged& point) const {
+  if (point.record.is_known) return point.record.exists && !point.record.changed;
+  return state_.vectorless_count > 0 || index_.Contains(point.id);
+}
+
+template <typename Visit>
+Status WriteStage::VisitRecords(std::span<const size_t> positions, Visit&& visit) {
+  std::vector<size_t> stored;
+  std::vector<std::string> keys;
+  for (size_t first = 0; first < positions.size(); first += kRecordsPerRead) {
+    const auto some = positions.subspan(first, std::min(kRecordsPerRead, positions.size() - first));
+    stored.clear();
+    keys.clear();
+    for (const size_t position : some) {
+      if (!MayBeStored(points_[position])) continue;
+      stored.push_back(position);
+      keys.push_back(points_[position].key);
+    }
+    std::vector<std::optional<std::string>> read;
+    if (!keys.empty()) {
+      VECTRON_ASSIGN_OR_RETURN(read, store_.ReadRecords(keys, nullptr));
+    }
+    size_t next = 0;  // in `stored`
+    for (const size_t position : some) {
+      Staged& point = points_[position];
+      StagedRecord& known = point.record;
+      std::optional<std::string_view> record;
+      if (known.exists && known.changed) record = batch_.ValueAt(known.in_batch);
+      if (next < stored.size() && stored[next] == position) record = read[next++];
+      std::optional<RecordView> view;
+      if (record.has_value()) {
+        VECTRON_ASSIGN_OR_RETURN(view, DecodeRecord(*record));
+      }
+      if (!known.is_known) {
+        known.is_known = true;
+        known.exists = view.has_value();
+        if (known.exists) known.header = view->header;
+        if (known.exists) known.hash = HashPoint(point.key, *record);
+      }
+      VECTRON_RETURN_IF_ERROR(visit(point, view));
+    }
+  }
+  return OkStatus();
+}
+
+void WriteStage::Forget(const Staged& point) {
+  if (!point.record.exists) return;
+  state_.hash.Remove(point.record.hash);
+  if (point.record.header.vector_mask == 0) --state_.vectorless_count;
 }
 
 void WriteStage::Put(Staged& point, const RecordHeader& header, std::string_view payload) {
-  std::string record = EncodeRecord(header, payload);  // `payload` may be in the old one
   Forget(point);
-  point.exists = true;
-  point.changed = true;
-  point.record = std::move(record);
-  state_.hash.Add(point.key, point.record);
+  const EncodedRecordHeader encoded = EncodeRecordHeader(header);
+  const std::string_view parts[] = {{encoded.data(), encoded.size()}, payload};
+  StagedRecord& record = point.record;
+  record.in_batch = batch_.Put(Store::kPoints, point.key, parts);
+  record.exists = true;
+  record.changed = true;
+  record.header = header;
+  record.hash = HashPoint(point.key, batch_.ValueAt(record.in_batch));
+  state_.hash.Add(record.hash);
   if (header.vector_mask == 0) ++state_.vectorless_count;
-  batch_.Put(Store::kPoints, point.key, point.record);
 }
 
 void WriteStage::Remove(Staged& point) {
-  const RecordHeader header = Forget(point);
+  Forget(point);
   batch_.Delete(Store::kPoints, point.key);
   for (size_t number = 0; number < store_.schema().size(); ++number) {
-    if (header.Has(number)) batch_.Delete(Store::kVectors, VectorKey(number, point.key));
+    if (!point.record.header.Has(number)) continue;
+    batch_.Delete(Store::kVectors, VectorKey(number, point.key));
   }
-  point.exists = false;
-  point.changed = true;
+  point.record.exists = false;
+  point.record.changed = true;
   point.vectors_changed = true;
-  point.record.clear();
   point.vectors.clear();
 }
 
@@ -126,7 +166,7 @@ Status WriteStage::ApplyOp(LogIndex index, UpsertPoints op, Result* result) {
     Staged& staged = points_[touched[i]];
     Point& point = op.points[i];
     RecordHeader old;
-    if (staged.exists) old = DecodeRecord(staged.record)->header;
+    if (staged.record.exists) old = staged.record.header;
     RecordHeader header;
     header.version = index.value();
     for (const NamedVector& vector : point.vectors) {
@@ -153,7 +193,7 @@ Status WriteStage::ApplyOp(LogIndex, DeletePoints op, Result* result) {
   VECTRON_ASSIGN_OR_RETURN(const std::vector<size_t> touched, Touch(op.ids));
   uint64_t deleted_count = 0;
   for (const size_t position : touched) {
-    if (!points_[position].exists) continue;
+    if (!points_[position].record.exists) continue;
     Remove(points_[position]);
     ++deleted_count;
   }
@@ -161,40 +201,49 @@ Status WriteStage::ApplyOp(LogIndex, DeletePoints op, Result* result) {
   return OkStatus();
 }
 
+Status WriteStage::CheckPayload(std::string_view payload, std::string_view present) const {
+  // What is there may be over a limit that was larger once: it may only not grow.
+  if (payload.size() <= std::max<uint64_t>(payload_bytes_max_, present.size())) return OkStatus();
+  return MakeError(Reason::kLimitExceeded,
+                   fmt::format("the payload would have {} bytes, the limit is {}", payload.size(),
+                               payload_bytes_max_));
+}
+
 template <typename NewPayload>
 Status WriteStage::ChangePayloads(LogIndex index, std::span<const PointId> ids,
                                   const NewPayload& new_payload, Result* result) {
-  VECTRON_ASSIGN_OR_RETURN(const std::vector<size_t> touched, Touch(ids));
-  // All of it is worked out before any of it is staged.
-  std::vector<std::string> payloads;
-  payloads.reserve(touched.size());
-  for (const size_t position : touched) {
-    const Staged& point = points_[position];
-    if (!point.exists) {
-      *result = NotFound(point.id);
-      return OkStatus();
+  const std::vector<size_t> touched = Enter(ids);
+  // Each record is put where it will be written from as soon as it is made: together they may
+  // be many times the entry. If one of them is refused, those before it are taken back.
+  batch_.SetSavePoint();
+  const StoreState state_before = state_;
+  std::vector<StagedRecord> before;
+  before.reserve(touched.size());
+  Status refused;
+  const auto change = [&](Staged& point, const std::optional<RecordView>& present) -> Status {
+    if (!present.has_value()) return refused = NotFound(point.id);
+    const StatusOr<std::string> payload = new_payload(present->payload);
+    refused = payload.ok() ? CheckPayload(*payload, present->payload) : payload.status();
+    if (!refused.ok()) {
+      return refused = Annotate(refused, fmt::format("point {}", point.id.ToString()));
     }
-    const std::string_view present = DecodeRecord(point.record)->payload;
-    StatusOr<std::string> payload = new_payload(present);
-    // What is there may be over a limit that was larger once: it may only not grow.
-    if (payload.ok() && payload->size() > std::max(payload_bytes_max_, present.size())) {
-      payload = MakeError(Reason::kLimitExceeded,
-                          fmt::format("the payload would have {} bytes, the limit is {}",
-                                      payload->size(), payload_bytes_max_));
-    }
-    if (!payload.ok()) {
-      *result = Annotate(payload.status(), fmt::format("point {}", point.id.ToString()));
-      return OkStatus();
-    }
-    payloads.push_back(*std::move(payload));
-  }
-  for (size_t i = 0; i < touched.size(); ++i) {
-    Staged& point = points_[touched[i]];
-    RecordHeader header = DecodeRecord(point.record)->header;
+    before.push_back(point.record);
+    RecordHeader header = present->header;
     header.version = index.value();
-    Put(point, header, payloads[i]);
+    Put(point, header, *payload);
+    return OkStatus();
+  };
+  const Status visited = VisitRecords(touched, change);
+  if (refused.ok()) {
+    VECTRON_RETURN_IF_ERROR(visited);
+    batch_.DropSavePoint();
+    *result = EncodeOutcome(touched.size());
+    return OkStatus();
   }
-  *result = EncodeOutcome(touched.size());
+  batch_.RollBackToSavePoint();
+  state_ = state_before;
+  for (size_t i = 0; i < before.size(); ++i) points_[touched[i]].record = before[i];
+  *result = std::move(refused);
   return OkStatus();
 }
 

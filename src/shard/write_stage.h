@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,7 +23,9 @@ namespace vectron::shard {
 // to the index. Later entries see what earlier ones staged. Nothing is changed
 // until the caller writes the batch; dropping the stage drops it all.
 //
-// Used by the apply thread, for one call of Apply. The index must be at the
+// A stored record is in memory only while it is looked at, a new one once, in the batch.
+//
+// Used by the apply thread, for one batch. The index must be at the
 // store's applied index: what it does not know is taken for absent.
 class WriteStage {
  public:
@@ -40,6 +43,9 @@ class WriteStage {
   // nothing); the status is not OK when the store cannot be read.
   Status Apply(LogIndex index, Command command, consensus::ApplyResult* result);
 
+  // What it has in memory by now, about: the caller may write it before it stages more.
+  size_t held_bytes() const { return batch_.size_bytes() + points_.size() * kPointBytes; }
+
   // To be written, after the state and the sessions were added.
   storage::WriteBatch& batch() { return batch_; }
   const StoreState& state() const { return state_; }
@@ -49,24 +55,32 @@ class WriteStage {
   template <typename Visit>
   Status ForEachChange(Visit&& visit) const {
     for (const Staged& point : points_) {
-      if (!point.changed) continue;
+      if (!point.record.changed) continue;
       VECTRON_RETURN_IF_ERROR(
-          visit(Change{point.id, point.exists, point.vectors_changed, point.vectors}));
+          visit(Change{point.id, point.record.exists, point.vectors_changed, point.vectors}));
     }
     return OkStatus();
   }
 
  private:
-  // A point as the entries so far leave it.
+  // A point's record as the entries so far leave it.
+  struct StagedRecord {
+    bool is_known = false;  // the rest counts
+    bool exists = false;
+    bool changed = false;
+    RecordHeader header;                       // if exists
+    PointHash hash;                            // if exists
+    storage::WriteBatch::ValuePlace in_batch;  // if exists and changed; else it is in the store
+  };
   struct Staged {
     PointId id;
     std::string key;
-    bool exists = false;
-    bool changed = false;
+    StagedRecord record;
     bool vectors_changed = false;
-    std::string record;                // if exists
     std::vector<NamedVector> vectors;  // if vectors_changed
   };
+  // With its place in positions_.
+  static constexpr size_t kPointBytes = sizeof(Staged) + 2 * sizeof(PointId);
 
   using Result = consensus::ApplyResult;
   Status ApplyOp(LogIndex index, UpsertPoints op, Result* result);
@@ -80,15 +94,25 @@ class WriteStage {
   Status ChangePayloads(LogIndex index, std::span<const PointId> ids, const NewPayload& new_payload,
                         Result* result);
 
-  // The positions in points_ of the ids, each once, in order; reads what is stored
-  // of those that are new here.
-  StatusOr<std::vector<size_t>> Touch(std::span<const PointId> ids);
-  bool MayExist(const PointId& id) const;
+  // LIMIT_EXCEEDED unless `payload` may take the place of `present`.
+  Status CheckPayload(std::string_view payload, std::string_view present) const;
 
+  // The positions in points_ of the ids, each once, in order.
+  std::vector<size_t> Enter(std::span<const PointId> ids);
+  // The same; their records are known.
+  StatusOr<std::vector<size_t>> Touch(std::span<const PointId> ids);
+  // `visit`: (Staged&, const std::optional<RecordView>&) -> Status, of each of the points in
+  // order, with what is there of it. A few are read at a time.
+  template <typename Visit>
+  Status VisitRecords(std::span<const size_t> positions, Visit&& visit);
+  // False where there is nothing of it to be read in the store.
+  bool MayBeStored(const Staged& point) const;
+
+  // `payload` is not in the batch.
   void Put(Staged& point, const RecordHeader& header, std::string_view payload);
   void Remove(Staged& point);
   // Takes the record that is there, if any, out of hash, counts.
-  RecordHeader Forget(Staged& point);
+  void Forget(const Staged& point);
 
   const Store& store_;
   const PointIndex& index_;
