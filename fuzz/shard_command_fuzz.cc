@@ -15,11 +15,13 @@ using vectron::shard::EncodeCommand;
 void FuzzOne(std::string_view input) {
   const auto command = DecodeCommand(input);
   if (command.ok()) {
-    const std::string encoded = EncodeCommand(command->op, command->payload_bytes_max);
+    const std::string encoded =
+        EncodeCommand(command->op, command->payload_bytes_max, command->change_bytes_max);
     const auto again = DecodeCommand(encoded);
     VECTRON_CHECK(again.ok());
     VECTRON_CHECK(again->op.index() == command->op.index());
-    VECTRON_CHECK(EncodeCommand(again->op, again->payload_bytes_max) == encoded);
+    VECTRON_CHECK(EncodeCommand(again->op, again->payload_bytes_max, again->change_bytes_max) ==
+                  encoded);
   }
   // Returns a value or an error; either is fine.
   const auto outcome = vectron::shard::DecodeOutcome(input);

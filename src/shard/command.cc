@@ -5,6 +5,7 @@
 
 #include <bit>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "common/check.h"
@@ -15,9 +16,10 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "floats are stored as they are");
 
-constexpr uint32_t kCommandFormat = 2;
-// Of entries that do not say. Never changes: replicas apply them by it.
+constexpr uint32_t kCommandFormat = 3;
+// Of entries that do not say. Never change: replicas apply them by these.
 constexpr uint64_t kUnsaidPayloadBytesMax = 1 << 20;
+constexpr uint64_t kUnsaidChangeBytesMax = std::numeric_limits<uint64_t>::max();
 
 namespace pb = ::vectron::internal;
 
@@ -54,6 +56,7 @@ void EncodePoint(const Point& point, pb::Point* out) {
 struct Encoder {
   pb::ShardCommand* command;
   uint64_t payload_bytes_max;
+  uint64_t change_bytes_max;
 
   void operator()(const UpsertPoints& op) const {
     pb::UpsertPoints* out = command->mutable_upsert_points();
@@ -67,15 +70,18 @@ struct Encoder {
     EncodeIds(op.ids, command->mutable_set_payload());
     command->mutable_set_payload()->set_payload(op.payload);
     command->set_payload_bytes_max(payload_bytes_max);
+    command->set_change_bytes_max(change_bytes_max);
   }
   void operator()(const OverwritePayload& op) const {
     EncodeIds(op.ids, command->mutable_overwrite_payload());
     command->mutable_overwrite_payload()->set_payload(op.payload);
     command->set_payload_bytes_max(payload_bytes_max);
+    command->set_change_bytes_max(change_bytes_max);
   }
   void operator()(const DeletePayloadKeys& op) const {
     EncodeIds(op.ids, command->mutable_delete_payload_keys());
     for (const std::string& key : op.keys) command->mutable_delete_payload_keys()->add_keys(key);
+    command->set_change_bytes_max(change_bytes_max);
   }
   void operator()(const ClearPayload& op) const {
     EncodeIds(op.ids, command->mutable_clear_payload());
@@ -177,11 +183,12 @@ StatusOr<WriteOp> DecodeOp(const pb::ShardCommand& command) {
 
 }  // namespace
 
-std::string EncodeCommand(const WriteOp& op, uint64_t payload_bytes_max) {
+std::string EncodeCommand(const WriteOp& op, uint64_t payload_bytes_max,
+                          uint64_t change_bytes_max) {
   google::protobuf::Arena arena;
   auto* command = google::protobuf::Arena::CreateMessage<pb::ShardCommand>(&arena);
-  std::visit(Encoder{command, payload_bytes_max}, op);
-  command->set_format(command->has_payload_bytes_max() ? 2 : 1);
+  std::visit(Encoder{command, payload_bytes_max, change_bytes_max}, op);
+  command->set_format(command->has_change_bytes_max() ? kCommandFormat : 1);
   std::string encoded;
   VECTRON_CHECK(command->SerializeToString(&encoded));
   return encoded;
@@ -200,8 +207,10 @@ StatusOr<Command> DecodeCommand(std::string_view command) {
   }
   if (message->format() == 0) return Malformed("no format");
   VECTRON_ASSIGN_OR_RETURN(WriteOp op, DecodeOp(*message));
-  return Command{std::move(op), message->has_payload_bytes_max() ? message->payload_bytes_max()
-                                                                 : kUnsaidPayloadBytesMax};
+  return Command{
+      std::move(op),
+      message->has_payload_bytes_max() ? message->payload_bytes_max() : kUnsaidPayloadBytesMax,
+      message->has_change_bytes_max() ? message->change_bytes_max() : kUnsaidChangeBytesMax};
 }
 
 std::string EncodeOutcome(uint64_t changed_count) {

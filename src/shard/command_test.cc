@@ -61,7 +61,7 @@ TEST(CommandTest, WhatIsNoCommandIsCorruption) {
 
 TEST(CommandTest, ANewerFormatIsNotCorruption) {
   vectron::internal::ShardCommand command;
-  command.set_format(3);
+  command.set_format(4);
   EXPECT_EQ(DecodeReason(command), Reason::kIncompatibleFormat);
 }
 
@@ -72,16 +72,35 @@ TEST(CommandTest, WhatAPayloadMayGrowToTravelsWithTheEntry) {
     const std::string encoded = EncodeCommand(op, 4 << 20);
     EXPECT_EQ(DecodeCommand(encoded)->payload_bytes_max, 4u << 20);
     ASSERT_TRUE(command.ParseFromString(encoded));
-    EXPECT_EQ(command.format(), 2u);  // who does not know the field must not apply it
+    EXPECT_EQ(command.format(), 3u);  // who does not know the fields must not apply it
   }
   // An entry of before.
   command.set_format(1);
   command.clear_payload_bytes_max();
+  command.clear_change_bytes_max();
   EXPECT_EQ(DecodeCommand(command.SerializeAsString())->payload_bytes_max, 1u << 20);
   // Others are as they were.
   ASSERT_TRUE(command.ParseFromString(EncodeCommand(DeletePoints{{PointId(1)}}, 4 << 20)));
   EXPECT_EQ(command.format(), 1u);
   EXPECT_FALSE(command.has_payload_bytes_max());
+}
+
+TEST(CommandTest, WhatAChangeMayWriteTravelsWithTheEntry) {
+  vectron::internal::ShardCommand command;
+  for (const WriteOp& op :
+       {WriteOp(SetPayload{{PointId(1)}, "{}"}), WriteOp(OverwritePayload{{PointId(1)}, "{}"}),
+        WriteOp(DeletePayloadKeys{{PointId(1)}, {"k"}})}) {
+    const std::string encoded = EncodeCommand(op, 1000, 5000);
+    EXPECT_EQ(DecodeCommand(encoded)->change_bytes_max, 5000u);
+    ASSERT_TRUE(command.ParseFromString(encoded));
+    EXPECT_EQ(command.format(), 3u);
+    // An entry of before is applied as it was then.
+    command.set_format(2);
+    command.clear_change_bytes_max();
+    EXPECT_EQ(DecodeCommand(command.SerializeAsString())->change_bytes_max, ~uint64_t{0});
+  }
+  ASSERT_TRUE(command.ParseFromString(EncodeCommand(ClearPayload{{PointId(1)}}, 1000, 5000)));
+  EXPECT_EQ(command.format(), 1u);
 }
 
 TEST(CommandTest, OutcomesComeBack) {

@@ -31,6 +31,7 @@ WriteStage::WriteStage(const Store& store, const PointIndex& index, const StoreS
 
 Status WriteStage::Apply(LogIndex index, Command command, consensus::ApplyResult* result) {
   payload_bytes_max_ = command.payload_bytes_max;
+  change_bytes_max_ = command.change_bytes_max;
   return std::visit(
       [&](auto&& typed) { return ApplyOp(index, std::forward<decltype(typed)>(typed), result); },
       std::move(command.op));
@@ -201,12 +202,21 @@ Status WriteStage::ApplyOp(LogIndex, DeletePoints op, Result* result) {
   return OkStatus();
 }
 
-Status WriteStage::CheckPayload(std::string_view payload, std::string_view present) const {
+Status WriteStage::CheckPayload(std::string_view payload, std::string_view present,
+                                size_t written_count, uint64_t written_bytes) const {
   // What is there may be over a limit that was larger once: it may only not grow.
-  if (payload.size() <= std::max<uint64_t>(payload_bytes_max_, present.size())) return OkStatus();
-  return MakeError(Reason::kLimitExceeded,
-                   fmt::format("the payload would have {} bytes, the limit is {}", payload.size(),
-                               payload_bytes_max_));
+  if (payload.size() > std::max<uint64_t>(payload_bytes_max_, present.size())) {
+    return MakeError(Reason::kLimitExceeded,
+                     fmt::format("the payload would have {} bytes, the limit is {}", payload.size(),
+                                 payload_bytes_max_));
+  }
+  // A single one may have more: there is no less to ask for.
+  if (written_count == 0 || written_bytes + payload.size() <= change_bytes_max_) return OkStatus();
+  return MakeError(
+      Reason::kLimitExceeded,
+      fmt::format("with it, the payloads of {} points would have {} bytes together, "
+                  "the limit is {}; change fewer points at once",
+                  written_count + 1, written_bytes + payload.size(), change_bytes_max_));
 }
 
 template <typename NewPayload>
@@ -219,14 +229,17 @@ Status WriteStage::ChangePayloads(LogIndex index, std::span<const PointId> ids,
   const StoreState state_before = state_;
   std::vector<StagedRecord> before;
   before.reserve(touched.size());
+  uint64_t written_bytes = 0;
   Status refused;
   const auto change = [&](Staged& point, const std::optional<RecordView>& present) -> Status {
     if (!present.has_value()) return refused = NotFound(point.id);
     const StatusOr<std::string> payload = new_payload(present->payload);
-    refused = payload.ok() ? CheckPayload(*payload, present->payload) : payload.status();
+    refused = payload.ok() ? CheckPayload(*payload, present->payload, before.size(), written_bytes)
+                           : payload.status();
     if (!refused.ok()) {
       return refused = Annotate(refused, fmt::format("point {}", point.id.ToString()));
     }
+    written_bytes += payload->size();
     before.push_back(point.record);
     RecordHeader header = present->header;
     header.version = index.value();

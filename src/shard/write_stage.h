@@ -94,8 +94,10 @@ class WriteStage {
   Status ChangePayloads(LogIndex index, std::span<const PointId> ids, const NewPayload& new_payload,
                         Result* result);
 
-  // LIMIT_EXCEEDED unless `payload` may take the place of `present`.
-  Status CheckPayload(std::string_view payload, std::string_view present) const;
+  // LIMIT_EXCEEDED unless `payload` may take the place of `present`, after so many points
+  // that have `written_bytes` together by now.
+  Status CheckPayload(std::string_view payload, std::string_view present, size_t written_count,
+                      uint64_t written_bytes) const;
 
   // The positions in points_ of the ids, each once, in order.
   std::vector<size_t> Enter(std::span<const PointId> ids);
@@ -118,7 +120,9 @@ class WriteStage {
   const PointIndex& index_;
   StoreState state_;
   storage::WriteBatch batch_;
-  uint64_t payload_bytes_max_ = 0;  // of the command that is applied
+  // Of the command that is applied.
+  uint64_t payload_bytes_max_ = 0;
+  uint64_t change_bytes_max_ = 0;
   std::vector<Staged> points_;
   absl::flat_hash_map<PointId, size_t> positions_;  // in points_
 };

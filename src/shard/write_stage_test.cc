@@ -1,8 +1,10 @@
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <malloc.h>
 
 #include <fstream>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -15,6 +17,10 @@
 
 namespace vectron::shard {
 namespace {
+
+using ::testing::HasSubstr;
+
+constexpr uint64_t kNoBound = std::numeric_limits<uint64_t>::max();
 
 std::string Text(char key, size_t bytes) {
   return fmt::format(R"({{"{}":"{}"}})", key, std::string(bytes, 'x'));
@@ -49,10 +55,19 @@ class WriteStageTest : public ShardFixture {
  protected:
   WriteStageTest() { Start(); }
 
+  // Of one entry, which says what a change may write.
+  Status Apply(const WriteOp& op, uint64_t change_bytes_max) {
+    log_.push_back({{}, EncodeCommand(op, 1 << 20, change_bytes_max)});
+    const auto applied = ApplyLog(last().value(), last().value());
+    if (!applied.ok()) return applied.status();
+    if (applied->front().ok()) model_.Apply(last(), op).status().IgnoreError();
+    return applied->front().status();
+  }
+
   // The most that the process has resident while the entry is applied, beyond what it has
   // before. The model does not follow.
-  uint64_t PeakBytes(const WriteOp& op) {
-    log_.push_back({{}, EncodeCommand(op)});
+  uint64_t PeakBytes(const WriteOp& op, uint64_t change_bytes_max) {
+    log_.push_back({{}, EncodeCommand(op, 1 << 20, change_bytes_max)});
     malloc_trim(0);
     std::ofstream("/proc/self/clear_refs") << "5" << std::flush;
     const uint64_t before = ProcessMemory("VmRSS");
@@ -73,6 +88,28 @@ class WriteStageTest : public ShardFixture {
     }
   }
 };
+
+TEST_F(WriteStageTest, WhatAChangeLeavesOnSeveralPointsIsBoundedByItsEntry) {
+  // More than are read at once.
+  const std::vector<PointId> ids = Ids(150);
+  ASSERT_TRUE(Write(Points(1, 150, Text('a', 1000))).ok());
+  const std::vector<WriteOp> ops = {SetPayload{ids, R"({"b":1})"}, DeletePayloadKeys{ids, {"b"}},
+                                    OverwritePayload{ids, Text('c', 1000)}};
+  for (const WriteOp& op : ops) {
+    const Status refused = Apply(op, 100'000);
+    EXPECT_EQ(ReasonOf(refused), Reason::kLimitExceeded);
+    EXPECT_THAT(std::string(refused.message()), HasSubstr("the limit is 100000"));
+  }
+  ExpectEqualToModel();
+  for (const WriteOp& op : ops) EXPECT_TRUE(Apply(op, 200'000).ok());
+  // There is no less than one to ask for.
+  EXPECT_TRUE(Apply(SetPayload{{ids[0]}, R"({"b":1})"}, 100).ok());
+  // It is what is left that counts, not what was there; and entries of before have no bound.
+  EXPECT_TRUE(Apply(OverwritePayload{ids, "{}"}, 300).ok());
+  EXPECT_TRUE(Apply(OverwritePayload{ids, Text('d', 1000)}, kNoBound).ok());
+  EXPECT_TRUE(Apply(ClearPayload{ids}, 1).ok());
+  ExpectEqualToModel();
+}
 
 TEST_F(WriteStageTest, AWriteThatIsRefusedHalfWayIsTakenBackToWhatEarlierEntriesLeft) {
   const std::vector<PointId> ids = Ids(100);
@@ -138,16 +175,16 @@ TEST_F(WriteStageTest, ADiskThatRunsFullBetweenTwoBatchesLosesNoOutcome) {
 
 TEST_F(WriteStageTest, ADeleteDoesNotHoldThePayloadsOfItsPoints) {
   StoreLarge(256);
-  EXPECT_LT(PeakBytes(DeletePoints{Ids(256)}), 256u << 20);
+  EXPECT_LT(PeakBytes(DeletePoints{Ids(256)}, 0), 256u << 20);
   EXPECT_EQ(shard_->Stats().point_count, 0u);
 }
 
-// The batch holds all of it, and nothing else does.
+// The entry of an earlier build: the batch holds all of it, and nothing else does.
 TEST_F(WriteStageTest, AChangeOfManyPayloadsHoldsThemOnce) {
   ASSERT_TRUE(Write(Points(1, 128, "")).ok());
   MakeDurable();
   // A batch that grows is there twice for a moment, and so is one that is written.
-  EXPECT_LT(PeakBytes(OverwritePayload{Ids(128), Text('a', 1'000'000)}), 310u << 20);
+  EXPECT_LT(PeakBytes(OverwritePayload{Ids(128), Text('a', 1'000'000)}, kNoBound), 310u << 20);
 }
 
 #endif

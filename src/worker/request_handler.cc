@@ -218,9 +218,10 @@ StatusOr<Duration> RequestHandler::Admit(const WriteOp& op, const HostedShard& h
 }
 
 void RequestHandler::Propose(const std::shared_ptr<WriteCall>& call) {
-  consensus::Proposal proposal{call->request.session,
-                               shard::EncodeCommand(call->request.op, limits_.payload_bytes_max),
-                               RoomUseOf(call->request.op)};
+  consensus::Proposal proposal{
+      call->request.session,
+      shard::EncodeCommand(call->request.op, limits_.payload_bytes_max, limits_.request_bytes_max),
+      RoomUseOf(call->request.op)};
   call->request.op = WriteOp();  // its memory
   environment_.host->Propose(
       call->hosted->group(), std::move(proposal), call->request.deadline,

@@ -614,6 +614,26 @@ TEST_F(WorkerTest, AnswersAreBoundedInBytes) {
   EXPECT_EQ(ReasonOf(search({query}, true)), Reason::kResponseTooLarge);
 }
 
+TEST_F(WorkerTest, ChangesOfPayloadsAreBoundedInBytes) {
+  options_.limits.request_bytes_max = 10'000;
+  StartWith({Collection("c", {16})});
+  std::vector<Point> points;
+  std::vector<PointId> ids;
+  for (uint64_t id = 1; id <= 5; ++id) {
+    points.push_back(MakePoint(id));
+    points.back().payload = "{\"text\":\"" + std::string(3'000, 'x') + "\"}";
+    ids.emplace_back(id);
+  }
+  ASSERT_TRUE(Upsert(16, points).ok());
+  // By itself it is small; what the points have makes it large.
+  const Status refused =
+      Write({RouteTo(16), {}, SetPayload{ids, "{\"a\":1}"}, kNoDeadline}).status();
+  EXPECT_EQ(ReasonOf(refused), Reason::kLimitExceeded) << refused;
+  EXPECT_NE(refused.message().find("10000"), absl::string_view::npos) << refused;
+  ids.resize(3);
+  EXPECT_TRUE(Write({RouteTo(16), {}, SetPayload{ids, "{\"a\":1}"}, kNoDeadline}).ok());
+}
+
 TEST_F(WorkerTest, StopRefusesAndLetsFinish) {
   StartWith({Collection("a", {16})});
   ASSERT_TRUE(Upsert(16, {MakePoint(1)}).ok());
