@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -25,6 +26,12 @@ struct Limits {
   uint32_t ef_max = 65'536;
   uint32_t scroll_limit_max = 10'000;  // points in one page
   size_t connections_max = 4'096;      // of one interface
+
+  // Ids in one request of a gateway to a worker: a client's, or all that a search or a page
+  // found, which may be of one shard.
+  size_t fetch_points_max() const {
+    return std::max({batch_points_max, batch_results_max, size_t{scroll_limit_max}});
+  }
 };
 
 }  // namespace vectron

@@ -140,14 +140,23 @@ std::string PointLabel(size_t position, const PointId& id) {
   return fmt::format("point {} (id {})", position, id.ToString());
 }
 
-Status ValidateCount(std::string_view what, size_t count, const Limits& limits) {
+Status ValidateCount(std::string_view what, size_t count, size_t count_max) {
   if (count == 0) return InvalidArgument(fmt::format("the request has no {}", what));
-  if (count <= limits.batch_points_max) return OkStatus();
-  return LimitExceeded(fmt::format("the number of {}", what), count, limits.batch_points_max);
+  if (count <= count_max) return OkStatus();
+  return LimitExceeded(fmt::format("the number of {}", what), count, count_max);
+}
+
+Status ValidateIdsUpTo(size_t count_max, const std::vector<PointId>& ids) {
+  VECTRON_RETURN_IF_ERROR(ValidateCount("ids", ids.size(), count_max));
+  for (size_t i = 0; i < ids.size(); ++i) {
+    Status status = ValidateId(ids[i]);
+    if (!status.ok()) return Annotate(status, PointLabel(i, ids[i]));
+  }
+  return OkStatus();
 }
 
 Status Validate(const CollectionConfig& config, const UpsertPoints& op, const Limits& limits) {
-  VECTRON_RETURN_IF_ERROR(ValidateCount("points", op.points.size(), limits));
+  VECTRON_RETURN_IF_ERROR(ValidateCount("points", op.points.size(), limits.batch_points_max));
   for (size_t i = 0; i < op.points.size(); ++i) {
     Status status = ValidatePoint(config, op.points[i], limits);
     if (!status.ok()) return Annotate(status, PointLabel(i, op.points[i].id));
@@ -184,7 +193,7 @@ Status Validate(const CollectionConfig&, const OverwritePayload& op, const Limit
 
 Status Validate(const CollectionConfig&, const DeletePayloadKeys& op, const Limits& limits) {
   VECTRON_RETURN_IF_ERROR(ValidateIds(op.ids, limits));
-  return ValidateCount("payload keys", op.keys.size(), limits);
+  return ValidateCount("payload keys", op.keys.size(), limits.batch_points_max);
 }
 
 Status Validate(const CollectionConfig&, const ClearPayload& op, const Limits& limits) {
@@ -222,12 +231,11 @@ Status ValidateScroll(const ScrollQuery& query, const Limits& limits) {
 }
 
 Status ValidateIds(const std::vector<PointId>& ids, const Limits& limits) {
-  VECTRON_RETURN_IF_ERROR(ValidateCount("ids", ids.size(), limits));
-  for (size_t i = 0; i < ids.size(); ++i) {
-    Status status = ValidateId(ids[i]);
-    if (!status.ok()) return Annotate(status, PointLabel(i, ids[i]));
-  }
-  return OkStatus();
+  return ValidateIdsUpTo(limits.batch_points_max, ids);
+}
+
+Status ValidateFetch(const std::vector<PointId>& ids, const Limits& limits) {
+  return ValidateIdsUpTo(limits.fetch_points_max(), ids);
 }
 
 StatusOr<const VectorConfig*> FindVectorConfig(const CollectionConfig& config,

@@ -15,6 +15,8 @@ Status ValidateSearch(const CollectionConfig& config, const SearchQuery& query,
                       const Limits& limits);
 Status ValidateScroll(const ScrollQuery& query, const Limits& limits);
 Status ValidateIds(const std::vector<PointId>& ids, const Limits& limits);
+// The worker's check of ids whose records a gateway fetches.
+Status ValidateFetch(const std::vector<PointId>& ids, const Limits& limits);
 
 // The vector of `config` with this name; INVALID_ARGUMENT naming those there are.
 StatusOr<const VectorConfig*> FindVectorConfig(const CollectionConfig& config,

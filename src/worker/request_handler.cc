@@ -348,7 +348,7 @@ void RequestHandler::Search(rpc::SearchRequest request, Callback<rpc::SearchResp
 
 void RequestHandler::Get(rpc::GetRequest request, Callback<rpc::GetResponse> done) {
   const auto validate = [this](const HostedShard& hosted, const rpc::GetRequest& r) {
-    VECTRON_RETURN_IF_ERROR(ValidateIds(r.ids, limits_));
+    VECTRON_RETURN_IF_ERROR(ValidateFetch(r.ids, limits_));
     VECTRON_RETURN_IF_ERROR(ValidateSelect(*hosted.collection, r.select));
     return CheckRange(r.ids, hosted);
   };

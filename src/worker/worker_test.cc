@@ -560,6 +560,24 @@ TEST_F(WorkerTest, SearchesWhoseCallerHasGoneEnd) {
             std::string::npos);
 }
 
+// All that a search or a page found may be of one shard.
+TEST_F(WorkerTest, AFetchMayBeOfMoreIdsThanAClientMayName) {
+  options_.limits.batch_points_max = 2;
+  options_.limits.scroll_limit_max = 3;
+  options_.limits.batch_results_max = 4;
+  StartWith({Collection("c", {16})});
+  const auto get = [&](uint64_t count) {
+    std::vector<PointId> ids;
+    for (uint64_t id = 0; id < count; ++id) ids.emplace_back(id);
+    return SyncCall<rpc::GetResponse>([&](auto done) {
+             worker_->Get({RouteTo(16), {}, std::move(ids), {}}, std::move(done));
+           })
+        .status();
+  };
+  EXPECT_TRUE(get(4).ok()) << get(4);
+  EXPECT_EQ(ReasonOf(get(5)), Reason::kLimitExceeded);
+}
+
 TEST_F(WorkerTest, AnswersAreBoundedInBytes) {
   options_.limits.response_bytes_max = 10'000;
   StartWith({Collection("c", {16})});
