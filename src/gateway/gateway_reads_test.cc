@@ -248,6 +248,90 @@ TEST_F(GatewayReadsTest, AShardThatIsGoneWhenHitsAreFetchedIsMissingFromAPartial
   EXPECT_GT(found->results[0].size(), 30u);
 }
 
+// Of three replicas the fetch asks another one than the search did.
+class GatewayReplicasTest : public GatewayFixture {
+ protected:
+  void SetUp() override {
+    GatewayFixture::SetUp();
+    CollectionConfig config = Config(2);
+    config.replication_factor = 3;
+    info_ = Create(config);
+    ASSERT_TRUE(Write(Line(0, 100))->status.ok());
+  }
+
+  // The shard of point 0.
+  ShardId ShardOfZero() {
+    const std::vector<PointId> ids = cluster_.IdsOn(info_.shards[0].id);
+    const bool is_first = std::find(ids.begin(), ids.end(), PointId(uint64_t{0})) != ids.end();
+    return info_.shards[is_first ? 0 : 1].id;
+  }
+
+  // What the next read of that shard shows of `op`, it shows beyond its read point; the other
+  // replicas do not have it yet.
+  void ApplyDuringNextRead(WriteOp op) {
+    const ShardId shard = ShardOfZero();
+    cluster_.BeforeRead(shard, [this, shard, op = std::move(op)](NodeId node) {
+      cluster_.HoldReplicasBut(shard, node);
+      ASSERT_TRUE(Write(op)->status.ok());
+    });
+  }
+
+  rpc::CollectionInfo info_;
+};
+
+TEST_F(GatewayReplicasTest, HitsAreFetchedFromAStateAsNewAsTheOneSearched) {
+  ASSERT_TRUE(Write(UpsertPoints{{MakePoint(0, {0.25f, 1})}})->status.ok());
+  ApplyDuringNextRead(UpsertPoints{{MakePoint(0, {0.5f, 1})}});
+  const auto found = Search({{.vector = {0, 1}, .k = 1}}, {.vectors = true});
+  ASSERT_TRUE(found.ok()) << found.status();
+  ASSERT_THAT(found->results[0], SizeIs(1));
+  EXPECT_EQ(found->results[0][0].score, 0.5f);
+  EXPECT_EQ(found->results[0][0].record.vectors[0].values[0], 0.5f);
+}
+
+TEST_F(GatewayReplicasTest, TokensNameAllThatWasShown) {
+  const ShardId shard = ShardOfZero();
+  // Point 0 is deleted while it is read, and is not to come back.
+  const auto expect_gone = [&](const SessionToken& token) {
+    RequestOptions options{.consistency = Consistency::kSession, .session = token};
+    for (int replica = 0; replica < 3; ++replica) {
+      const auto records = Get(Ids(0, 1), {}, options);
+      ASSERT_TRUE(records.ok()) << records.status();
+      EXPECT_THAT(records->records, IsEmpty());
+    }
+    ASSERT_TRUE(Write(Line(0, 1))->status.ok());
+  };
+  ApplyDuringNextRead(DeletePoints{Ids(0, 1)});
+  const auto found = Search({{.vector = {0, 1}, .k = 1}});
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ(found->results[0][0].record.id, PointId(uint64_t{1}));
+  expect_gone(found->token);
+
+  ApplyDuringNextRead(DeletePoints{Ids(0, 1)});
+  const auto records = Get(Ids(0, 1));
+  ASSERT_TRUE(records.ok()) << records.status();
+  EXPECT_THAT(records->records, IsEmpty());
+  expect_gone(records->token);
+
+  ApplyDuringNextRead(DeletePoints{Ids(0, 1)});
+  const auto page = Scroll({.limit = 1});
+  ASSERT_TRUE(page.ok()) << page.status();
+  EXPECT_EQ(page->records[0].id, PointId(uint64_t{1}));
+  expect_gone(page->token);
+
+  // After the ids of the page were read, before its records are.
+  cluster_.AfterRead(shard, [&] {
+    cluster_.BeforeRead(shard, [&](NodeId node) {
+      cluster_.HoldReplicasBut(shard, node);
+      ASSERT_TRUE(Write(DeletePoints{Ids(0, 1)})->status.ok());
+    });
+  });
+  const auto fetched = Scroll({.limit = 2}, {.payload = true});
+  ASSERT_TRUE(fetched.ok()) << fetched.status();
+  EXPECT_EQ(fetched->records[0].id, PointId(uint64_t{1}));
+  expect_gone(fetched->token);
+}
+
 TEST_F(GatewayReadsTest, ScrollPagesCoverAllShardsInOrder) {
   Create(Config(4));
   ASSERT_TRUE(Write(Line(0, 97))->status.ok());

@@ -146,6 +146,18 @@ ScrollPage MergePages(const std::vector<ScrollPage*>& pages, uint32_t limit) {
   return merged;
 }
 
+void AddSeen(const SessionToken& other, SessionToken* token) {
+  if (other.seen.empty()) return;
+  auto& seen = token->seen;
+  seen.insert(seen.end(), other.seen.begin(), other.seen.end());
+  std::sort(seen.begin(), seen.end(), [](const auto& a, const auto& b) {
+    return a.first != b.first ? a.first < b.first : a.second > b.second;
+  });
+  const auto end = std::unique(seen.begin(), seen.end(),
+                               [](const auto& a, const auto& b) { return a.first == b.first; });
+  seen.erase(end, seen.end());
+}
+
 std::vector<Record> OrderByIds(const std::vector<PointId>& ids, std::vector<Record> found) {
   absl::flat_hash_map<PointId, size_t> places;
   places.reserve(found.size());

@@ -33,6 +33,9 @@ std::vector<ScoredRecord> MergeTopK(const std::vector<std::vector<ScoredRecord>*
 // records.
 ScrollPage MergePages(const std::vector<ScrollPage*>& pages, uint32_t limit);
 
+// Adds to `token` what `other` has seen; of the same shard, the later.
+void AddSeen(const SessionToken& other, SessionToken* token);
+
 // The records that the shards found, in the order of `ids`, which are different.
 std::vector<Record> OrderByIds(const std::vector<PointId>& ids, std::vector<Record> found);
 

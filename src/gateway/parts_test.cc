@@ -41,6 +41,18 @@ TEST(MergePagesTest, NextIsTheFirstThatDidNotFit) {
   EXPECT_EQ(MergePages({&last, &empty}, 1).next, std::nullopt);
 }
 
+TEST(AddSeenTest, TheLaterOfEachShardStays) {
+  const auto token = [](std::vector<std::pair<uint64_t, uint64_t>> pairs) {
+    SessionToken made;
+    for (const auto& [shard, index] : pairs)
+      made.seen.emplace_back(ShardId(shard), LogIndex(index));
+    return made;
+  };
+  SessionToken seen = token({{17, 5}, {16, 2}});
+  AddSeen(token({{16, 7}, {17, 4}, {20, 1}}), &seen);
+  EXPECT_EQ(seen.seen, token({{16, 7}, {17, 5}, {20, 1}}).seen);
+}
+
 TEST(WriteSessionsTest, OneStuckWriteDoesNotFillASession) {
   WriteSessions sessions(1);
   const auto stuck = sessions.Begin();

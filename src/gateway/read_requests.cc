@@ -26,7 +26,7 @@ SessionToken TokenOf(const std::vector<Part<Kind>*>& parts) {
   SessionToken token;
   token.seen.reserve(parts.size());
   for (const Part<Kind>* part : parts) {
-    if (part->outcome.ok()) token.seen.emplace_back(part->shard->id, part->outcome->read_index);
+    if (part->outcome.ok()) token.seen.emplace_back(part->shard->id, part->outcome->seen_index);
   }
   return token;
 }
@@ -40,7 +40,7 @@ Status ValidateSelect(const CollectionConfig& config, const Select& select) {
   return OkStatus();
 }
 
-// What `first` showed is there, so the second look is from a state as new.
+// All that may have shown in `first` is there, so the second look is from a state as new.
 RequestOptions AtLeastAsNewAs(const SessionToken& first, const RequestOptions& options) {
   RequestOptions second = options;
   second.consistency = Consistency::kSession;
@@ -142,6 +142,7 @@ void FetchPage(Core& core, const std::shared_ptr<PageFetch>& page) {
         [&core, page](StatusOr<RecordsReport> fetched) {
           if (fetched.ok()) {
             page->report.records = std::move(fetched->records);
+            AddSeen(fetched->token, &page->report.token);
             return page->reply(std::move(page->report));
           }
           std::vector<PointId>& ids = page->found.ids;

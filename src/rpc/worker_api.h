@@ -63,8 +63,11 @@ struct SearchRequest {
   Select select;
 };
 
+// Of every answer to a read: it shows all entries up to `read_index`, and none after
+// `seen_index`. What lies between was applied while the read was executed; it may show.
 struct SearchResponse {
-  LogIndex read_index;                             // the state the answer shows is at least this
+  LogIndex read_index;
+  LogIndex seen_index;
   std::vector<std::vector<ScoredRecord>> results;  // one a query, best first
 };
 
@@ -77,6 +80,7 @@ struct GetRequest {
 
 struct GetResponse {
   LogIndex read_index;
+  LogIndex seen_index;
   std::vector<Record> records;  // those that exist, in the order of `ids`
 };
 
@@ -89,6 +93,7 @@ struct ScrollRequest {
 
 struct ScrollResponse {
   LogIndex read_index;
+  LogIndex seen_index;
   ScrollPage page;
 };
 
@@ -99,6 +104,7 @@ struct CountRequest {
 
 struct CountResponse {
   LogIndex read_index;
+  LogIndex seen_index;
   ShardStats stats;
 };
 

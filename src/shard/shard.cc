@@ -99,6 +99,16 @@ LogIndex Shard::AppliedIndex() const {
   return CurrentState().applied();
 }
 
+LogIndex Shard::StoredIndex() const {
+  const auto guard = gate_.Enter();
+  return CurrentState().stored();
+}
+
+LogIndex Shard::SeenIndex() const {
+  const auto guard = gate_.Enter();
+  return LogIndex(CurrentState().store_reach.load(std::memory_order_acquire));
+}
+
 LogIndex Shard::ServeableIndex() const {
   const auto guard = gate_.Enter();
   return CurrentState().serveable_from;
@@ -211,9 +221,13 @@ StatusOr<std::vector<ApplyResult>> Shard::ApplySome(State& state,
   WriteStage stage(*state.store, *state.index, state.store_state);
   StatusOr<std::vector<ApplyResult>> results = StageSome(state, entries, &stage);
   Status status = results.status();
-  if (status.ok()) status = state.store->database().Write(stage.batch());
+  if (status.ok()) {
+    state.store_reach.store(stage.state().applied().value(), std::memory_order_release);
+    status = state.store->database().Write(stage.batch());
+  }
   if (!status.ok()) {
     // Nothing was changed but the sessions in memory.
+    state.store_reach.store(state.stored().value(), std::memory_order_release);
     StatusOr<consensus::SessionTable> sessions = state.store->ReadSessions();
     if (!sessions.ok()) return state.failure = sessions.status();
     state.sessions = *std::move(sessions);

@@ -132,6 +132,11 @@ class Shard : public consensus::StateMachine {
                               const ReadLimits& limits = {}) const;
   ShardStats Stats() const;
 
+  // Get and Scroll show every entry up to here, and Search no later one if `select` asks for
+  // nothing. Ahead of AppliedIndex() while an Apply puts into the index what it has stored.
+  LogIndex StoredIndex() const;
+  // No read that has ended showed a later entry.
+  LogIndex SeenIndex() const;
   // Reads are served once this index is applied.
   LogIndex ServeableIndex() const;
   bool Serveable() const { return AppliedIndex() >= ServeableIndex(); }

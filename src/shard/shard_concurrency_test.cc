@@ -151,6 +151,44 @@ TEST_F(ShardConcurrencyTest, ScoreVectorAndPayloadOfAHitAreOfOneVersion) {
   EXPECT_EQ(disordered_count, 0u);
 }
 
+TEST_F(ShardConcurrencyTest, NothingIsShownThatTheIndicesDoNotName) {
+  Start();
+  // Each write moves point 0, so it says by where it is which one it was.
+  const auto moved = [&] {
+    const auto x = static_cast<float>(last().value() + 1);
+    return std::vector<Point>{{PointId(uint64_t{0}), {{"", Vector(x)}}, ""}};
+  };
+  const auto index_of = [](float x) { return LogIndex(static_cast<uint64_t>(x)); };
+  ASSERT_TRUE(Upsert(moved()).ok());
+  std::atomic<uint64_t> read_count{0};
+  std::atomic<uint64_t> later_count{0};
+  std::atomic<uint64_t> earlier_count{0};
+  Spawn("search", [&] {
+    SearchQuery query;
+    query.vector = Vector(0);
+    const auto found = shard_->Search(query, {});
+    const LogIndex seen = shard_->StoredIndex();
+    if (!found.ok() || found->empty()) return;
+    later_count += index_of(found->front().score) > seen ? 1 : 0;
+    ++read_count;
+  });
+  Spawn("get", [&] {
+    const LogIndex stored = shard_->StoredIndex();
+    const auto found = shard_->Get(std::vector<PointId>{PointId(uint64_t{0})}, {.vectors = true});
+    const LogIndex seen = shard_->SeenIndex();
+    if (!found.ok() || found->empty()) return;
+    const LogIndex index = index_of(found->front().vectors[0].values[0]);
+    later_count += index > seen ? 1 : 0;
+    earlier_count += index < stored ? 1 : 0;
+    ++read_count;
+  });
+  for (int i = 0; i < 2000 || read_count < 500; ++i) ASSERT_TRUE(Upsert(moved()).ok());
+  StopAll();
+  EXPECT_EQ(later_count, 0u);
+  EXPECT_EQ(earlier_count, 0u);
+  EXPECT_EQ(shard_->SeenIndex(), last());
+}
+
 TEST_F(ShardConcurrencyTest, EverythingMayRunAtOnce) {
   Start();
   std::atomic<uint64_t> error_count{0};

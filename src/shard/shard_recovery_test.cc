@@ -456,6 +456,7 @@ TEST_F(ShardRecoveryTest, AFullDiskRefusesWritesKeepsReadsAndResumes) {
   Point point = MakePoint(PointId(1), &random);
   EXPECT_EQ(ReasonOf(Write(UpsertPoints{{point}}, session).status()), Reason::kDiskFull);
   EXPECT_EQ(shard_->AppliedIndex(), LogIndex(30));
+  EXPECT_EQ(shard_->SeenIndex(), LogIndex(30));
   EXPECT_EQ(shard_->DurableIndex(), LogIndex(20));
   EXPECT_TRUE(shard_->Scroll({}, kAll).ok());
 

@@ -79,6 +79,7 @@ void Shard::State::SetDamage(const Status& damage) const {
 void Shard::State::Publish(const StoreState& state) {
   store_state = state;
   point_count.store(state.hash.point_count, std::memory_order_relaxed);
+  store_reach.store(state.applied().value(), std::memory_order_release);
   store_applied.store(state.applied().value(), std::memory_order_release);
   MutexLock lock(hash_mutex);
   published_hash = state.hash;

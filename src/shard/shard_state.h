@@ -45,6 +45,7 @@ struct Shard::State {
     return LogIndex(std::min(store_applied.load(std::memory_order_acquire),
                              index_applied.load(std::memory_order_acquire)));
   }
+  LogIndex stored() const { return LogIndex(store_applied.load(std::memory_order_acquire)); }
   bool serveable() const { return applied() >= serveable_from; }
   // The first damage found; OK while there is none. Cheap while there is none.
   Status Damage() const;
@@ -81,6 +82,9 @@ struct Shard::State {
 
   // Written under Shard::apply_mutex_, read by anyone.
   std::atomic<uint64_t> store_applied{0};
+  // The same, but before the store is written: whoever finds something there finds this
+  // as well.
+  std::atomic<uint64_t> store_reach{0};
   std::atomic<uint64_t> index_applied{0};
   std::atomic<uint64_t> point_count{0};
   std::atomic<bool> replaced{false};

@@ -109,6 +109,19 @@ bool IsSmall(const rpc::ScrollRequest& request, const CollectionConfig&) {
 }
 bool IsSmall(const rpc::CountRequest&, const CollectionConfig&) { return true; }
 
+// Up to where the shard shows every entry to such a read, now. What a search has found is
+// fetched without waiting for the index.
+LogIndex ServedIndex(const shard::Shard& shard, const rpc::GetRequest&) {
+  return shard.StoredIndex();
+}
+LogIndex ServedIndex(const shard::Shard& shard, const rpc::ScrollRequest&) {
+  return shard.StoredIndex();
+}
+template <typename Request>
+LogIndex ServedIndex(const shard::Shard& shard, const Request&) {
+  return shard.AppliedIndex();
+}
+
 bool IsCancelled(const rpc::ReadOptions& read) {
   return read.cancelled != nullptr && read.cancelled->load(std::memory_order_relaxed);
 }
@@ -236,20 +249,17 @@ void RequestHandler::Propose(const std::shared_ptr<WriteCall>& call) {
       });
 }
 
+template <typename Request>
 std::optional<LogIndex> RequestHandler::ReadPointNow(const HostedShard& hosted,
-                                                     const rpc::ReadOptions& read) const {
-  switch (read.consistency) {
-    case Consistency::kLinearizable:
-      return environment_.host->TryReadIndex(hosted.group());
-    case Consistency::kSession: {
-      const LogIndex applied = hosted.shard->AppliedIndex();
-      if (applied < read.min_index) return std::nullopt;
-      return applied;
-    }
-    case Consistency::kEventual:
-      return hosted.shard->AppliedIndex();
+                                                     const Request& request) const {
+  if (request.read.consistency == Consistency::kLinearizable) {
+    return environment_.host->TryReadIndex(hosted.group());
   }
-  return std::nullopt;
+  const LogIndex served = ServedIndex(*hosted.shard, request);
+  if (request.read.consistency == Consistency::kSession && served < request.read.min_index) {
+    return std::nullopt;
+  }
+  return served;
 }
 
 void RequestHandler::AwaitReadPoint(const HostedShard& hosted, const rpc::ReadOptions& read,
@@ -282,7 +292,7 @@ void RequestHandler::Read(Operation operation, Request request, Callback<Respons
   status = WhyNotNow(request.read, begin);
   if (!status.ok()) return refuse(std::move(status));
 
-  const std::optional<LogIndex> now = ReadPointNow(*hosted, request.read);
+  const std::optional<LogIndex> now = ReadPointNow(*hosted, request);
   if (now.has_value() && !request.read.caller_is_wanted && IsSmall(request, *hosted->collection)) {
     // The fast path: no other thread, no allocation of ours.
     if (const SearchExecutor::Slot slot = environment_.executor->TryEnter()) {
@@ -340,6 +350,8 @@ void RequestHandler::Search(rpc::SearchRequest request, Callback<rpc::SearchResp
       }
       response.results.push_back(std::move(hits));
     }
+    const bool takes_records = r.select.payload || r.select.vectors;
+    response.seen_index = takes_records ? shard.SeenIndex() : shard.StoredIndex();
     return response;
   };
   Read<rpc::SearchRequest, rpc::SearchResponse>(Operation::kSearch, std::move(request),
@@ -356,7 +368,7 @@ void RequestHandler::Get(rpc::GetRequest request, Callback<rpc::GetResponse> don
                            const shard::Shard& shard, const rpc::GetRequest& r,
                            LogIndex index) -> StatusOr<rpc::GetResponse> {
     VECTRON_ASSIGN_OR_RETURN(auto records, shard.Get(r.ids, r.select, LimitsOf(r.read, bytes_max)));
-    return rpc::GetResponse{index, std::move(records)};
+    return rpc::GetResponse{index, shard.SeenIndex(), std::move(records)};
   };
   Read<rpc::GetRequest, rpc::GetResponse>(Operation::kGet, std::move(request), std::move(done),
                                           validate, execute);
@@ -372,7 +384,7 @@ void RequestHandler::Scroll(rpc::ScrollRequest request, Callback<rpc::ScrollResp
                            LogIndex index) -> StatusOr<rpc::ScrollResponse> {
     VECTRON_ASSIGN_OR_RETURN(auto page,
                              shard.Scroll(r.query, r.select, LimitsOf(r.read, bytes_max)));
-    return rpc::ScrollResponse{index, std::move(page)};
+    return rpc::ScrollResponse{index, shard.SeenIndex(), std::move(page)};
   };
   Read<rpc::ScrollRequest, rpc::ScrollResponse>(Operation::kScroll, std::move(request),
                                                 std::move(done), validate, execute);
@@ -385,7 +397,8 @@ void RequestHandler::Count(rpc::CountRequest request, Callback<rpc::CountRespons
     if (!shard.Serveable()) {
       return MakeError(Reason::kUnavailable, "the shard is being replayed");
     }
-    return rpc::CountResponse{index, shard.Stats()};
+    const ShardStats stats = shard.Stats();
+    return rpc::CountResponse{index, shard.SeenIndex(), stats};
   };
   Read<rpc::CountRequest, rpc::CountResponse>(Operation::kCount, request, std::move(done), validate,
                                               execute);

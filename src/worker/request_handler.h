@@ -69,8 +69,8 @@ class RequestHandler : public std::enable_shared_from_this<RequestHandler> {
   void Read(Operation operation, Request request, Callback<Response> done, Validate validate,
             Execute execute);
   // The read point, if it needs no waiting.
-  std::optional<LogIndex> ReadPointNow(const HostedShard& hosted,
-                                       const rpc::ReadOptions& read) const;
+  template <typename Request>
+  std::optional<LogIndex> ReadPointNow(const HostedShard& hosted, const Request& request) const;
   void AwaitReadPoint(const HostedShard& hosted, const rpc::ReadOptions& read,
                       Callback<LogIndex> done);
 

@@ -76,6 +76,7 @@ TEST_F(WorkerTest, ReadsSeeWhatTheirConsistencyPromises) {
           ASSERT_EQ(hits[0].score, 0);
         }
         EXPECT_GE(found->read_index, written->index);
+        EXPECT_GE(found->seen_index, found->read_index);
       }
     }
   }

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "gateway/merge.h"
 #include "gateway/rest/call_options.h"
 #include "gateway/rest/dialect/fields.h"
 #include "gateway/rest/dialect/json_writer.h"
@@ -53,6 +54,7 @@ class QueryRun : public std::enable_shared_from_this<QueryRun> {
     context_.gateway->Get(
         call_->param(0), std::move(ids), std::move(select), options_,
         Then<RecordsReport>(call_, [self = shared_from_this()](const RecordsReport& report) {
+          self->looked_up_ = report.token;
           const Status status = self->TakeVectors(report);
           status.ok() ? self->Search() : self->call_->SendError(status);
         }));
@@ -115,7 +117,10 @@ class QueryRun : public std::enable_shared_from_this<QueryRun> {
   }
 
   void Send(const SearchReport& report) {
-    AddSessionHeader(call_, report.token);
+    // The vectors that were looked up show in the scores.
+    SessionToken shown = report.token;
+    AddSeen(looked_up_, &shown);
+    AddSessionHeader(call_, shown);
     std::string out;
     JsonWriter json(&out);
     const bool many = shape_ == Shape::kPointsEach || shape_ == Shape::kListEach;
@@ -157,6 +162,7 @@ class QueryRun : public std::enable_shared_from_this<QueryRun> {
   const CallPtr call_;
   const RequestOptions options_;
   std::vector<ParsedQuery> queries_;
+  SessionToken looked_up_;
   const Shape shape_;
 };
 

@@ -569,6 +569,9 @@ TEST_F(RestApiTest, CarriesSessions) {
             200);
   const auto session = gateway_.last_options().session.seen;
   ASSERT_EQ(session.size(), 2u);
+  gateway_.ShowInGets({{{ShardId(17), LogIndex(9)}}});
+  EXPECT_EQ(Do("POST", "/collections/c/points/query", R"({"query":1})").Header("Vectron-Session"),
+            "16:1,17:9");
   EXPECT_EQ(session[1], std::make_pair(ShardId(17), LogIndex(5)));
   EXPECT_THAT(Error("POST", "/collections/c/points?consistency=session", R"({"ids":[1]})"),
               StartsWith("400 consistency 'session' needs the header Vectron-Session"));

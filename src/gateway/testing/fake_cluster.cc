@@ -59,43 +59,49 @@ class FakeCluster::Worker final : public rpc::WorkerApi {
   }
 
   void Search(rpc::SearchRequest request, Callback<rpc::SearchResponse> done) override {
-    Read<rpc::SearchResponse>(request, std::move(done), [&](const Shard& shard, auto* response) {
-      ++cluster_.search_count_;
-      for (const SearchQuery& query : request.queries) {
-        response->results.push_back(Nearest(shard, query, request.select));
-      }
-    });
+    Read<rpc::SearchResponse>(
+        request, std::move(done),
+        [&](const CollectionConfig& config, const State& state, auto* response) {
+          ++cluster_.search_count_;
+          for (const SearchQuery& query : request.queries) {
+            response->results.push_back(Nearest(config, state, query, request.select));
+          }
+        });
   }
 
   void Get(rpc::GetRequest request, Callback<rpc::GetResponse> done) override {
-    Read<rpc::GetResponse>(request, std::move(done), [&](const Shard& shard, auto* response) {
-      for (const PointId& id : request.ids) {
-        const auto it = shard.points.find(id);
-        if (it == shard.points.end()) continue;
-        response->records.push_back(Choose(it->second.first, it->second.second, request.select));
-      }
-    });
+    Read<rpc::GetResponse>(request, std::move(done),
+                           [&](const auto&, const State& state, auto* response) {
+                             for (const PointId& id : request.ids) {
+                               const auto it = state.points.find(id);
+                               if (it == state.points.end()) continue;
+                               response->records.push_back(
+                                   Choose(it->second.first, it->second.second, request.select));
+                             }
+                           });
   }
 
   void Scroll(rpc::ScrollRequest request, Callback<rpc::ScrollResponse> done) override {
-    Read<rpc::ScrollResponse>(request, std::move(done), [&](const Shard& shard, auto* response) {
-      auto it = request.query.from.has_value() ? shard.points.lower_bound(*request.query.from)
-                                               : shard.points.begin();
-      for (; it != shard.points.end(); ++it) {
-        if (response->page.records.size() == request.query.limit) {
-          response->page.next = it->first;
-          break;
-        }
-        response->page.records.push_back(
-            Choose(it->second.first, it->second.second, request.select));
-      }
-    });
+    Read<rpc::ScrollResponse>(
+        request, std::move(done), [&](const auto&, const State& state, auto* response) {
+          auto it = request.query.from.has_value() ? state.points.lower_bound(*request.query.from)
+                                                   : state.points.begin();
+          for (; it != state.points.end(); ++it) {
+            if (response->page.records.size() == request.query.limit) {
+              response->page.next = it->first;
+              break;
+            }
+            response->page.records.push_back(
+                Choose(it->second.first, it->second.second, request.select));
+          }
+        });
   }
 
   void Count(rpc::CountRequest request, Callback<rpc::CountResponse> done) override {
-    Read<rpc::CountResponse>(request, std::move(done), [&](const Shard& shard, auto* response) {
-      response->stats.point_count = shard.points.size();
-    });
+    Read<rpc::CountResponse>(request, std::move(done),
+                             [&](const auto&, const State& state, auto* response) {
+                               response->stats.point_count = state.points.size();
+                             });
   }
 
  private:
@@ -125,38 +131,46 @@ class FakeCluster::Worker final : public rpc::WorkerApi {
 
   template <typename Response, typename Request, typename Fill>
   void Read(const Request& request, Callback<Response> done, Fill fill) {
-    StatusOr<Response> answer;
-    std::function<void()> then;
+    Response response;
+    std::function<void(NodeId)> before;
+    Status status;
     {
       MutexLock lock(cluster_.mutex_);
       cluster_.reads_.emplace_back(node_, request.read);
-      Status status;
       Shard* shard = cluster_.Find(node_, request.route, false, &status);
       if (shard != nullptr && !shard->faults.empty()) {
         status = shard->faults.front().status;
         shard->faults.pop_front();
-        shard = nullptr;
-      }
-      if (shard == nullptr) {
-        answer = status;
-      } else {
-        answer = Response{.read_index = LogIndex(shard->index)};
-        fill(*shard, &*answer);
-        then = std::exchange(shard->after_read, nullptr);
+      } else if (shard != nullptr) {
+        response.read_index = LogIndex(cluster_.Reach(node_, request.read, shard).index);
+        before = std::exchange(shard->before_read, nullptr);
       }
     }
-    if (then) then();
-    done(std::move(answer));
+    if (!status.ok()) return done(status);
+    if (before) before(node_);
+    std::function<void()> after;
+    {
+      MutexLock lock(cluster_.mutex_);
+      if (Shard* shard = cluster_.Find(node_, request.route, false, &status); shard != nullptr) {
+        const State& state = cluster_.Reach(node_, request.read, shard);
+        response.seen_index = LogIndex(state.index);
+        fill(shard->config, state, &response);
+        after = std::exchange(shard->after_read, nullptr);
+      }
+    }
+    if (!status.ok()) return done(status);
+    if (after) after();
+    done(std::move(response));
   }
 
-  static std::vector<ScoredRecord> Nearest(const Shard& shard, const SearchQuery& query,
-                                           const Select& select) {
+  static std::vector<ScoredRecord> Nearest(const CollectionConfig& config, const State& state,
+                                           const SearchQuery& query, const Select& select) {
     Metric metric = Metric::kL2;
-    for (const VectorConfig& vector : shard.config.vectors) {
+    for (const VectorConfig& vector : config.vectors) {
       if (vector.name == query.vector_name) metric = vector.metric;
     }
     std::vector<ScoredRecord> hits;
-    for (const auto& [id, stored] : shard.points) {
+    for (const auto& [id, stored] : state.points) {
       const NamedVector* vector = FindVector(stored.first, query.vector_name);
       hits.push_back({Choose(stored.first, stored.second, select),
                       Score(metric, query.vector, vector->values)});
@@ -215,6 +229,19 @@ void FakeCluster::Inject(ShardId shard, Fault fault, int times) {
 void FakeCluster::AfterRead(ShardId shard, std::function<void()> then) {
   MutexLock lock(mutex_);
   shards_.at(shard).after_read = std::move(then);
+}
+
+void FakeCluster::BeforeRead(ShardId shard, std::function<void(NodeId)> then) {
+  MutexLock lock(mutex_);
+  shards_.at(shard).before_read = std::move(then);
+}
+
+void FakeCluster::HoldReplicasBut(ShardId id, NodeId node) {
+  MutexLock lock(mutex_);
+  Shard& shard = shards_.at(id);
+  for (const rpc::ShardReplica& replica : shard.info.replicas) {
+    if (replica.node != node) shard.held[replica.node] = shard.state;
+  }
 }
 
 void FakeCluster::SetLeader(ShardId shard, NodeId leader) {
@@ -289,8 +316,8 @@ void FakeCluster::Split(const std::string& collection, ShardId id) {
     Shard right = left;
     right.info = right_info;
     left.info = *it;
-    std::erase_if(left.points, [&](const auto& p) { return p.first.RingHash() > middle; });
-    std::erase_if(right.points, [&](const auto& p) { return p.first.RingHash() <= middle; });
+    std::erase_if(left.state.points, [&](const auto& p) { return p.first.RingHash() > middle; });
+    std::erase_if(right.state.points, [&](const auto& p) { return p.first.RingHash() <= middle; });
     infos.insert(it + 1, right_info);
     shards_.emplace(right_info.id, std::move(right));
   }
@@ -315,7 +342,7 @@ std::vector<std::pair<NodeId, rpc::ReadOptions>> FakeCluster::Reads() {
 std::vector<PointId> FakeCluster::IdsOn(ShardId shard) {
   MutexLock lock(mutex_);
   std::vector<PointId> ids;
-  for (const auto& [id, stored] : shards_.at(shard).points) ids.push_back(id);
+  for (const auto& [id, stored] : shards_.at(shard).state.points) ids.push_back(id);
   return ids;
 }
 
@@ -443,27 +470,39 @@ FakeCluster::Shard* FakeCluster::Find(NodeId node, const rpc::ShardRoute& route,
   return &it->second;
 }
 
+const FakeCluster::State& FakeCluster::Reach(NodeId node, const rpc::ReadOptions& read,
+                                             Shard* shard) {
+  const auto held = shard->held.find(node);
+  if (held == shard->held.end()) return shard->state;
+  const bool is_enough = read.consistency == Consistency::kSession
+                             ? LogIndex(held->second.index) >= read.min_index
+                             : read.consistency == Consistency::kEventual;
+  if (is_enough) return held->second;
+  shard->held.erase(held);
+  return shard->state;
+}
+
 StatusOr<WriteResult> FakeCluster::Apply(const rpc::WriteRequest& request, Shard* shard) {
   const std::pair<uint64_t, uint64_t> key(request.session.session, request.session.sequence);
   if (const auto it = shard->applied.find(key); it != shard->applied.end()) return it->second;
-  WriteResult result{.index = LogIndex(++shard->index)};
+  WriteResult result{.index = LogIndex(++shard->state.index)};
   Status status = OkStatus();
   if (const auto* upsert = std::get_if<UpsertPoints>(&request.op)) {
     for (const Point& point : upsert->points) {
-      shard->points[point.id] = {point, result.index.value()};
+      shard->state.points[point.id] = {point, result.index.value()};
       ++result.changed_count;
     }
   } else if (const auto* remove = std::get_if<DeletePoints>(&request.op)) {
-    for (const PointId& id : remove->ids) result.changed_count += shard->points.erase(id);
+    for (const PointId& id : remove->ids) result.changed_count += shard->state.points.erase(id);
   } else if (const auto* overwrite = std::get_if<vectron::OverwritePayload>(&request.op)) {
     for (const PointId& id : overwrite->ids) {
-      if (!shard->points.contains(id)) {
+      if (!shard->state.points.contains(id)) {
         status = MakeError(Reason::kPointNotFound, fmt::format("no point {}", id.ToString()));
       }
     }
     for (const PointId& id : overwrite->ids) {
       if (!status.ok()) break;
-      shard->points.at(id).first.payload = overwrite->payload;
+      shard->state.points.at(id).first.payload = overwrite->payload;
       ++result.changed_count;
     }
   } else {

@@ -37,6 +37,11 @@ class FakeCluster final : public rpc::PlacementApi {
   void Inject(ShardId shard, Fault fault, int times = 1);
   // Once: after the shard has read for the next read, before it answers.
   void AfterRead(ShardId shard, std::function<void()> then);
+  // Once: after the next read has its read point on a node, before the shard reads for it.
+  void BeforeRead(ShardId shard, std::function<void(NodeId)> then);
+  // The shard's replicas on other nodes than this one stay as they are now, each until it has
+  // to show more.
+  void HoldReplicasBut(ShardId shard, NodeId node);
   // Requests to the node are answered with NOT_LEADER that names `leader`.
   void SetLeader(ShardId shard, NodeId leader);
   // Until released, watchers hear nothing of changes.
@@ -71,19 +76,28 @@ class FakeCluster final : public rpc::PlacementApi {
 
  private:
   class Worker;
+  // What a replica shows.
+  struct State {
+    std::map<PointId, std::pair<Point, uint64_t>> points;  // and versions
+    uint64_t index = 0;
+  };
   struct Shard {
     rpc::ShardInfo info;
     CollectionConfig config;
-    std::map<PointId, std::pair<Point, uint64_t>> points;  // and versions
+    State state;
+    std::map<NodeId, State> held;  // of replicas that lag behind
     std::map<std::pair<uint64_t, uint64_t>, StatusOr<WriteResult>> applied;
     std::deque<Fault> faults;
+    std::function<void(NodeId)> before_read;
     std::function<void()> after_read;
-    uint64_t index = 0;
     NodeId leader;
   };
 
   // Null, with the error in `status`, if the request is to be refused.
   Shard* Find(NodeId node, const rpc::ShardRoute& route, bool is_write, Status* status)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The state of the shard's replica on a node, once it has what the read must see.
+  const State& Reach(NodeId node, const rpc::ReadOptions& read, Shard* shard)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   StatusOr<WriteResult> Apply(const rpc::WriteRequest& request, Shard* shard)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

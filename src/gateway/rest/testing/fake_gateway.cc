@@ -56,6 +56,11 @@ void FakeGateway::FailWith(Status status) {
   failure_ = std::move(status);
 }
 
+void FakeGateway::ShowInGets(SessionToken token) {
+  MutexLock lock(mutex_);
+  shown_in_gets_ = std::move(token);
+}
+
 void FakeGateway::ReportWrites(WriteReport report) {
   MutexLock lock(mutex_);
   write_report_ = std::move(report);
@@ -270,6 +275,7 @@ void FakeGateway::Get(std::string collection, std::vector<PointId> ids, Select s
       }
     }
     report.token = Token();
+    for (const auto& seen : shown_in_gets_.seen) report.token.seen.push_back(seen);
     return report;
   });
 }

@@ -39,6 +39,8 @@ class FakeGateway final : public Gateway {
 
   // Everything is answered with `status`, until it is OK again.
   void FailWith(Status status);
+  // What the answers to Get name besides.
+  void ShowInGets(SessionToken token);
   // Writes are answered with this report.
   void ReportWrites(WriteReport report);
   // Answers wait until they are released.
@@ -71,6 +73,7 @@ class FakeGateway final : public Gateway {
   CondVar released_;
   bool held_ ABSL_GUARDED_BY(mutex_) = false;
   Status failure_ ABSL_GUARDED_BY(mutex_);
+  SessionToken shown_in_gets_ ABSL_GUARDED_BY(mutex_);
   std::optional<WriteReport> write_report_ ABSL_GUARDED_BY(mutex_);
   uint64_t write_count_ ABSL_GUARDED_BY(mutex_) = 0;
   RequestOptions last_options_ ABSL_GUARDED_BY(mutex_);
