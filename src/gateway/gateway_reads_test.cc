@@ -248,6 +248,67 @@ TEST_F(GatewayReadsTest, AShardThatIsGoneWhenHitsAreFetchedIsMissingFromAPartial
   EXPECT_GT(found->results[0].size(), 30u);
 }
 
+TEST_F(GatewayReadsTest, WhatWillBeRefusedAgainIsNotLookedForAgain) {
+  const rpc::CollectionInfo info = Create(Config(3));
+  ASSERT_TRUE(Write(Line(0, 100))->status.ok());
+  for (const Reason reason : {Reason::kLimitExceeded, Reason::kInvalidArgument, Reason::kInternal,
+                              Reason::kOverloaded, Reason::kCorruption}) {
+    const auto refuse_fetch = [&] {
+      cluster_.AfterRead(info.shards.back().id, [&] {
+        cluster_.Inject(info.shards.back().id, {MakeError(reason, "refused")});
+      });
+    };
+    const int searches = cluster_.search_count();
+    refuse_fetch();
+    EXPECT_EQ(ReasonOf(Search({{.vector = {0, 1}, .k = 90}}, {.payload = true}).status()), reason);
+    EXPECT_EQ(cluster_.search_count(), searches + 3) << ReasonName(reason);
+    const int scrolls = cluster_.scroll_count();
+    refuse_fetch();
+    EXPECT_EQ(ReasonOf(Scroll({.limit = 90}, {.payload = true}).status()), reason);
+    EXPECT_EQ(cluster_.scroll_count(), scrolls + 3) << ReasonName(reason);
+  }
+}
+
+TEST_F(GatewayReadsTest, APartialSearchGoesWithoutAShardThatIsOverloadedWhenHitsAreFetched) {
+  const rpc::CollectionInfo info = Create(Config(3));
+  ASSERT_TRUE(Write(Line(0, 100))->status.ok());
+  const ShardId busy = info.shards.front().id;
+  cluster_.AfterRead(info.shards.back().id,
+                     [&] { cluster_.Inject(busy, {MakeError(Reason::kOverloaded, "busy")}, 2); });
+  RequestOptions options;
+  options.allow_partial = true;
+  const auto found = Search({{.vector = {0, 1}, .k = 90}}, {.vectors = true}, options);
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_THAT(found->missing_shards, ElementsAre(busy));
+}
+
+TEST_F(GatewayReadsTest, AScrollBeginsAgainAFewTimesOnly) {
+  GatewayOptions options = cluster_.OptionsFor(SystemClock());
+  options.limits.response_bytes_max = 10 * 2 * sizeof(float);
+  gateway_ = MakeGateway(std::move(options));
+  const rpc::CollectionInfo info = Create(Config(3));
+  ASSERT_TRUE(Write(Line(0, 100))->status.ok());
+  const ShardId last = info.shards.back().id;
+  std::function<void()> refuse_fetch = [&] {
+    cluster_.AfterRead(last, [&] {
+      cluster_.Inject(last, {MakeError(Reason::kShuttingDown, "stopping")});
+      // After that one was refused, the next scroll.
+      refuse_fetch();
+    });
+  };
+  refuse_fetch();
+  const auto page = Scroll({.limit = 60}, {.vectors = true});
+  cluster_.AfterRead(last, nullptr);
+  // The last time every shard gives vectors with its ids, and the page is held to its limit.
+  ASSERT_TRUE(page.ok()) << page.status();
+  EXPECT_EQ(cluster_.scroll_count(), 9);
+  ASSERT_THAT(page->records, SizeIs(10));
+  EXPECT_EQ(page->next, PointId(uint64_t{10}));
+  for (const Record& record : page->records) {
+    EXPECT_EQ(record.vectors, Line(record.id.number(), 1).points[0].vectors);
+  }
+}
+
 // Of three replicas the fetch asks another one than the search did.
 class GatewayReplicasTest : public GatewayFixture {
  protected:

@@ -146,6 +146,17 @@ ScrollPage MergePages(const std::vector<ScrollPage*>& pages, uint32_t limit) {
   return merged;
 }
 
+void CutPage(size_t bytes_max, ScrollPage* page) {
+  std::vector<Record>& records = page->records;
+  size_t bytes = 0;
+  for (size_t i = 0; i < records.size(); ++i) {
+    bytes += ContentBytes(records[i]);
+    if (i == 0 || bytes <= bytes_max) continue;
+    page->next = std::move(records[i].id);
+    return records.resize(i);
+  }
+}
+
 void AddSeen(const SessionToken& other, SessionToken* token) {
   if (other.seen.empty()) return;
   auto& seen = token->seen;

@@ -33,6 +33,9 @@ std::vector<ScoredRecord> MergeTopK(const std::vector<std::vector<ScoredRecord>*
 // records.
 ScrollPage MergePages(const std::vector<ScrollPage*>& pages, uint32_t limit);
 
+// Ends the page before its records have more than `bytes_max` bytes; one is left in any case.
+void CutPage(size_t bytes_max, ScrollPage* page);
+
 // Adds to `token` what `other` has seen; of the same shard, the later.
 void AddSeen(const SessionToken& other, SessionToken* token);
 

@@ -41,6 +41,20 @@ TEST(MergePagesTest, NextIsTheFirstThatDidNotFit) {
   EXPECT_EQ(MergePages({&last, &empty}, 1).next, std::nullopt);
 }
 
+TEST(MergePagesTest, ACutPageLeadsOnToWhatDidNotFit) {
+  ScrollPage page{Records({1, 2, 3}), PointId(uint64_t{9})};
+  for (Record& record : page.records) record.payload = "12345";
+  CutPage(15, &page);
+  EXPECT_EQ(NumbersOf(page), (std::vector<uint64_t>{1, 2, 3}));
+  EXPECT_EQ(page.next, PointId(uint64_t{9}));
+  CutPage(14, &page);
+  EXPECT_EQ(NumbersOf(page), (std::vector<uint64_t>{1, 2}));
+  EXPECT_EQ(page.next, PointId(uint64_t{3}));
+  CutPage(1, &page);
+  EXPECT_EQ(NumbersOf(page), (std::vector<uint64_t>{1}));
+  EXPECT_EQ(page.next, PointId(uint64_t{2}));
+}
+
 TEST(AddSeenTest, TheLaterOfEachShardStays) {
   const auto token = [](std::vector<std::pair<uint64_t, uint64_t>> pairs) {
     SessionToken made;

@@ -64,11 +64,14 @@ void Fetch(Core& core, Found found, const Select& select, RequestOptions options
   RunRequest(&core, std::move(get));
 }
 
-// Whether something that ended so may be begun again.
+// Whether what was found may be looked for again, where fetching it ended so. What is wrong
+// with the request itself will be wrong again.
 bool MayBeginAgain(const Status& status, const RequestOptions& options, const Clock& clock) {
+  if (!IsShardFailure(status) || clock.Now() >= options.deadline) return false;
   const Reason reason = ReasonOf(status);
-  return reason != Reason::kResponseTooLarge && reason != Reason::kCancelled &&
-         clock.Now() < options.deadline;
+  // The same shard would say the same, unless the answer may go without it.
+  const bool is_lasting = reason == Reason::kOverloaded || reason == Reason::kCorruption;
+  return !is_lasting || options.allow_partial;
 }
 
 Status ResponseTooLarge(const Limits& limits) {
@@ -132,6 +135,7 @@ struct PageFetch {
   ScrollQuery query;
   Select select;
   RequestOptions options;  // of the scroll
+  int attempt = 1;         // of the scroll
   RecordsReport report;
   Reply<RecordsReport> reply;
 };
@@ -156,7 +160,8 @@ void FetchPage(Core& core, const std::shared_ptr<PageFetch>& page) {
             return page->reply(Annotate(fetched.status(), "fetching the page"));
           }
           RunRequest(&core, ScrollKind(std::move(page->found.collection), std::move(page->query),
-                                       page->select, page->options, std::move(page->reply)));
+                                       page->select, page->options, std::move(page->reply),
+                                       page->attempt + 1));
         });
 }
 
@@ -307,8 +312,11 @@ void SearchKind::FetchWinners(Core& core, CollectionId id, SearchReport report) 
 
 void SearchKind::OnFetched(Core& core, SearchReport report, StatusOr<RecordsReport> fetched) {
   if (!fetched.ok()) {
-    if (MayBeginAgain(fetched.status(), options, core.clock())) return BeginAgain(core);
-    return reply_(Annotate(fetched.status(), "fetching the points found"));
+    if (!MayBeginAgain(fetched.status(), options, core.clock())) {
+      return reply_(Annotate(fetched.status(), "fetching the points found"));
+    }
+    const bool is_overloaded = ReasonOf(fetched.status()) == Reason::kOverloaded;
+    return is_overloaded ? BeginAgainLater(core) : BeginAgain(core);
   }
   const StatusOr<bool> complete = FillResults(fetched->records, core.limits(), &report.results);
   if (!complete.ok()) return reply_(complete.status());
@@ -319,6 +327,13 @@ void SearchKind::OnFetched(Core& core, SearchReport report, StatusOr<RecordsRepo
 void SearchKind::BeginAgain(Core& core) {
   ++attempt_;
   RunRequest(&core, std::move(*this));
+}
+
+void SearchKind::BeginAgainLater(Core& core) {
+  const TimePoint when = core.clock().Now() + core.Backoff(static_cast<uint32_t>(attempt_));
+  core.timers().RunAt(when, [&core, self = std::make_shared<SearchKind>(std::move(*this))] {
+    self->BeginAgain(core);
+  });
 }
 
 void SearchKind::Fail(Core&, Status status) { reply_(std::move(status)); }
@@ -379,11 +394,12 @@ void GetKind::Finish(Core& core, const std::vector<Part<GetKind>*>& parts) {
 }
 
 ScrollKind::ScrollKind(std::string collection, ScrollQuery query, Select select,
-                       RequestOptions options, Reply<RecordsReport> reply)
+                       RequestOptions options, Reply<RecordsReport> reply, int attempt)
     : RequestBase{std::move(collection), std::move(options)},
       query_(std::move(query)),
       select_(std::move(select)),
-      reply_(std::move(reply)) {}
+      reply_(std::move(reply)),
+      attempt_(attempt) {}
 
 Status ScrollKind::Validate(const rpc::CollectionInfo& info, const Limits& limits) const {
   VECTRON_RETURN_IF_ERROR(ValidateSelect(info.config, select_));
@@ -391,7 +407,8 @@ Status ScrollKind::Validate(const rpc::CollectionInfo& info, const Limits& limit
 }
 
 void ScrollKind::Begin(Core&, const CollectionView& collection) {
-  fetch_records_ = collection->shards.size() > 1 && WantsContent(select_);
+  fetch_records_ =
+      collection->shards.size() > 1 && WantsContent(select_) && attempt_ < kAttemptCountMax;
 }
 
 void ScrollKind::Send(rpc::WorkerApi& worker, const Part<ScrollKind>& part, Deadline deadline,
@@ -408,6 +425,8 @@ void ScrollKind::Finish(Core& core, const std::vector<Part<ScrollKind>*>& parts)
   std::vector<ScrollPage*> pages;
   for (Part<ScrollKind>* part : parts) pages.push_back(&part->outcome->page);
   ScrollPage page = pages.size() == 1 ? std::move(*pages[0]) : MergePages(pages, query_.limit);
+  // Each shard has held its own part to the limit.
+  if (pages.size() > 1) CutPage(core.limits().response_bytes_max, &page);
   report.next = std::move(page.next);
   if (!fetch_records_ || page.records.empty()) {
     report.records = std::move(page.records);
@@ -417,8 +436,9 @@ void ScrollKind::Finish(Core& core, const std::vector<Part<ScrollKind>*>& parts)
   ids.reserve(page.records.size());
   for (Record& record : page.records) ids.push_back(std::move(record.id));
   Found found{collection, parts[0]->collection->id, std::move(ids)};
-  FetchPage(core, std::make_shared<PageFetch>(PageFetch{std::move(found), query_, select_, options,
-                                                        std::move(report), std::move(reply_)}));
+  FetchPage(core,
+            std::make_shared<PageFetch>(PageFetch{std::move(found), query_, select_, options,
+                                                  attempt_, std::move(report), std::move(reply_)}));
 }
 
 StatsKind::StatsKind(std::string collection, RequestOptions options,

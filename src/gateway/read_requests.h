@@ -16,6 +16,10 @@ namespace vectron::gateway {
 // Of reads that every shard does in full.
 using Everything = std::monostate;
 
+// How often a search or a scroll whose points changed, or whose shards failed, before they
+// were fetched is begun; the last time nothing is left to be fetched.
+inline constexpr int kAttemptCountMax = 3;
+
 std::vector<std::pair<const rpc::ShardInfo*, Everything>> ToEveryShard(const ShardPointers& shards);
 
 // How the part for `shard` is to be read.
@@ -52,8 +56,7 @@ class SearchKind : public RequestBase {
   void FetchWinners(Core& core, CollectionId id, SearchReport report);
   void OnFetched(Core& core, SearchReport report, StatusOr<RecordsReport> fetched);
   void BeginAgain(Core& core);
-
-  static constexpr int kAttemptCountMax = 3;
+  void BeginAgainLater(Core& core);
 
   rpc::SharedQueries queries_;
   Select select_;
@@ -92,8 +95,8 @@ class GetKind : public RequestBase {
   std::optional<CollectionId> trusted_;
 };
 
-// A page of ids; with several shards, payloads and vectors come afterwards, as in
-// SearchKind.
+// A page of ids; with several shards, payloads and vectors come afterwards, and in the last
+// attempt with the ids, as in SearchKind.
 class ScrollKind : public RequestBase {
  public:
   using Cargo = Everything;
@@ -101,7 +104,7 @@ class ScrollKind : public RequestBase {
   static constexpr bool kIsWrite = false;
 
   ScrollKind(std::string collection, ScrollQuery query, Select select, RequestOptions options,
-             Reply<RecordsReport> reply);
+             Reply<RecordsReport> reply, int attempt = 1);
 
   Status Validate(const rpc::CollectionInfo& info, const Limits& limits) const;
   void Begin(Core& core, const CollectionView& collection);
@@ -119,6 +122,7 @@ class ScrollKind : public RequestBase {
   ScrollQuery query_;
   Select select_;
   Reply<RecordsReport> reply_;
+  int attempt_ = 1;
   bool fetch_records_ = false;
 };
 

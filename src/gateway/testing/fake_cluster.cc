@@ -84,6 +84,7 @@ class FakeCluster::Worker final : public rpc::WorkerApi {
   void Scroll(rpc::ScrollRequest request, Callback<rpc::ScrollResponse> done) override {
     Read<rpc::ScrollResponse>(
         request, std::move(done), [&](const auto&, const State& state, auto* response) {
+          ++cluster_.scroll_count_;
           auto it = request.query.from.has_value() ? state.points.lower_bound(*request.query.from)
                                                    : state.points.begin();
           for (; it != state.points.end(); ++it) {
@@ -352,6 +353,8 @@ int FakeCluster::get_map_count() {
 }
 
 int FakeCluster::search_count() { return search_count_; }
+
+int FakeCluster::scroll_count() { return scroll_count_; }
 
 void FakeCluster::CreateCollection(CollectionConfig config, Deadline,
                                    Callback<rpc::CollectionInfo> done) {

@@ -61,6 +61,7 @@ class FakeCluster final : public rpc::PlacementApi {
   std::vector<PointId> IdsOn(ShardId shard);
   int get_map_count();
   int search_count();
+  int scroll_count();
 
   void CreateCollection(CollectionConfig config, Deadline deadline,
                         Callback<rpc::CollectionInfo> done) override;
@@ -116,6 +117,7 @@ class FakeCluster final : public rpc::PlacementApi {
   std::vector<std::pair<NodeId, rpc::ReadOptions>> reads_ ABSL_GUARDED_BY(mutex_);
   int get_map_count_ ABSL_GUARDED_BY(mutex_) = 0;
   std::atomic<int> search_count_ = 0;
+  std::atomic<int> scroll_count_ = 0;
 };
 
 // Calls that wait for their answer: Await<T>([&](auto done) { gateway.Get(..., done); }).
