@@ -246,6 +246,10 @@ TEST_F(RestApiTest, PointsComeBackAsTheyWent) {
   EXPECT_EQ(Result("GET", "/collections/c/points/550E8400E29B41D4A716446655440000"),
             fmt::format(R"({{"id":"{}","payload":{{}},"vector":[9,0]}})", kUuid));
   EXPECT_EQ(Error("GET", "/collections/c/points/7"), "404 there is no point 7");
+  // 32 digits are a UUID here as well.
+  EXPECT_THAT(Result("GET", "/collections/c/points/0002"), StartsWith(R"({"id":2,)"));
+  EXPECT_EQ(Error("GET", "/collections/c/points/00000000000000000000000000000002"),
+            R"(404 there is no point "00000000-0000-0000-0000-000000000002")");
   EXPECT_THAT(Error("GET", "/collections/c/points/seven"), StartsWith("400 'seven': a point id"));
   EXPECT_EQ(Result("POST", "/collections/c/points", R"({"ids":[3,7,1]})"),
             R"([{"id":3,"payload":{}},{"id":1,"payload":{"n":1,"tag":"a"}}])");

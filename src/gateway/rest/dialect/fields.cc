@@ -51,10 +51,11 @@ void WriteVectors(const std::vector<NamedVector>& vectors, const VectorSelector&
 }  // namespace
 
 StatusOr<PointId> PointIdFromText(std::string_view text) {
+  // First, as bodies and gRPC know no other meaning of such a text.
+  if (auto uuid = CanonicalUuid(text)) return PointId(*std::move(uuid));
   uint64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error == std::errc() && end == text.data() + text.size()) return PointId(number);
-  if (auto uuid = CanonicalUuid(text)) return PointId(*std::move(uuid));
   return InvalidArgument(fmt::format("'{}': {}", text.substr(0, 64), kIdForms));
 }
 

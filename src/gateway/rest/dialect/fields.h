@@ -20,7 +20,10 @@ namespace vectron::gateway::rest {
 // The dialect's ids: an unsigned 64-bit number, or a UUID in any of its usual forms
 // (hyphens or not, either case, braces, urn:uuid:), which becomes the lower-case
 // hyphenated one.
-StatusOr<PointId> PointIdFromText(std::string_view text);  // of a URL
+//
+// Of a URL, where digits may be either: 32 of them are a UUID without hyphens. Else leading
+// zeros of a number do not count.
+StatusOr<PointId> PointIdFromText(std::string_view text);
 Status ReadPointId(JsonReader* json, PointId* id);
 // Where a page begins: a number, or any text an id can be, taken exactly as given. Points
 // stored over gRPC have such ids, and next_page_offset must lead on from each of them.
