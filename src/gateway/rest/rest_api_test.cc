@@ -132,7 +132,10 @@ TEST_F(RestApiTest, TakesAbsoluteTargets) {
         "https://[::1]:80/collections/c/points/1/"}) {
     EXPECT_THAT(Result("GET", target), HasSubstr(R"("id":1)")) << target;
   }
-  EXPECT_THAT(client_->Do("GET", "http://localhost").body, HasSubstr("vectron"));
+  for (const std::string target : {"http://localhost", "http://localhost?", "http://a?#x"}) {
+    EXPECT_THAT(client_->Do("GET", target).body, HasSubstr("vectron")) << target;
+  }
+  EXPECT_EQ(client_->Do("GET", "?x").status, 400);
   EXPECT_EQ(client_->Do("GET", "ftp://localhost/collections").status, 400);
 }
 

@@ -3,6 +3,8 @@
 #include <absl/strings/match.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace vectron::gateway::rest {
 namespace {
 
@@ -48,29 +50,30 @@ Status ForEachPiece(std::string_view text, char separator, Visit visit) {
   }
 }
 
-// "/a?b" of "http://host:1/a?b", which proxies send and every server must take (RFC 9112,
-// 3.2.2); anything else as it is.
-std::string_view WithoutAuthority(std::string_view target) {
+// Leaves "/a?b" of "http://host:1/a?b", which proxies send and every server must take (RFC 9112,
+// 3.2.2). False if `target` is of another form.
+bool RemoveAuthority(std::string_view* target) {
   for (const std::string_view scheme : {"http://", "https://"}) {
-    if (!absl::StartsWithIgnoreCase({target.data(), target.size()}, {scheme.data(), scheme.size()}))
+    if (!absl::StartsWithIgnoreCase({target->data(), target->size()},
+                                    {scheme.data(), scheme.size()})) {
       continue;
-    target.remove_prefix(scheme.size());
-    const size_t end = target.find_first_of("/?#");
-    if (end == std::string_view::npos) return "/";
-    target.remove_prefix(end);
-    return target;
+    }
+    target->remove_prefix(scheme.size());
+    target->remove_prefix(std::min(target->find_first_of("/?#"), target->size()));
+    return true;
   }
-  return target;
+  return false;
 }
 
 }  // namespace
 
 StatusOr<Target> ParseTarget(std::string_view target) {
-  target = WithoutAuthority(target);
+  const bool is_absolute = RemoveAuthority(&target);
   const size_t fragment = target.find('#');
   if (fragment != std::string_view::npos) target = target.substr(0, fragment);
   const size_t question = target.find('?');
   std::string_view path = target.substr(0, question);
+  if (path.empty() && is_absolute) path = "/";  // RFC 9110, 4.2.3
   if (path.empty() || path.front() != '/') {
     return InvalidArgument("the URL's path must begin with '/'");
   }
