@@ -167,7 +167,6 @@ void HttpConnection::UncountAnswer() {
 
 void HttpConnection::AwaitRequest() {
   if (context_->draining.load()) return Finish();
-  skipped_empty_line_ = false;
   if (buffer_.size() > 0) return ReadHeader();
   state_ = State::kIdle;
   // A client that comes and goes for hours must not keep its largest header.
@@ -196,8 +195,12 @@ void HttpConnection::ReadHeader() {
 
 void HttpConnection::OnHeader(ErrorCode error) {
   if (state_ != State::kHeader) return;
-  if (error == http::error::bad_method && SkipEmptyLine()) return ReadHeader();
+  if (error == http::error::bad_method && SkipEmptyLine()) {
+    // It may have come behind the request that it belongs to.
+    return buffer_.size() > 0 ? ReadHeader() : AwaitRequest();
+  }
   if (error) return OnReadError(error);
+  skipped_empty_line_ = false;
   StopTimer();
   received_at_ = context_->clock->Now();
   if (!AcceptHeader()) return;
@@ -315,6 +318,8 @@ void HttpConnection::HandleRequest() {
   auto& message = parser_->get();
   state_ = State::kHandling;
   request_complete_ = true;
+  // What an old client ends its body with is not its next request.
+  SkipEmptyLine();
   keep_alive_ = message.keep_alive();
   is_head_ = message.method() == http::verb::head;
   HttpRequest request{

@@ -67,8 +67,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void AwaitRequest();
   void ReadHeader();
   void OnHeader(ErrorCode error);
-  // Takes an empty line before the request line away, once a request: old clients end a body
-  // with one (RFC 9112, 2.2). False if there is none.
+  // Takes an empty line at the buffer's beginning away, once between two requests: old clients
+  // end a body with one (RFC 9112, 2.2). False if there is none.
   bool SkipEmptyLine();
   // False after having refused the request for what its header says.
   bool AcceptHeader();

@@ -257,6 +257,20 @@ TEST_F(HttpServerTest, SkipsAnEmptyLineBeforeARequest) {
   EXPECT_EQ(client->Read().status, 400);
 }
 
+TEST_F(HttpServerTest, AnEmptyLineBehindABodyIsNoRequest) {
+  Start({.header_timeout = milliseconds(100)});
+  for (const bool together : {true, false}) {
+    auto client = Connect();
+    const std::string request = MakeRequest("PUT", "/1", "abc");
+    ASSERT_TRUE(client->Send(together ? request + "\r\n" : request));
+    EXPECT_EQ(client->Read().body, "PUT /1 abc");
+    ASSERT_TRUE(client->Send(together ? "" : "\r\n"));
+    SleepUntil(SystemClock().Now() + milliseconds(300));
+    EXPECT_EQ(client->Do("GET", "/2").body, "GET /2 ") << together;
+    EXPECT_EQ(last_refusal_, 0);
+  }
+}
+
 TEST_F(HttpServerTest, AnswersHalfARequest) {
   Start();
   for (const std::string bytes : {"GET / HT", "GET / HTTP/1.1\r\nHost: x\r\n",
@@ -390,7 +404,7 @@ TEST_F(HttpServerTest, SurvivesClientsThatLeaveBeforeTheAnswer) {
 TEST_F(HttpServerTest, NoticesThatTheClientHasGone) {
   Start();
   auto leaves = Connect();
-  leaves->Send(MakeRequest("GET", "/keep", ""));
+  leaves->Send(MakeRequest("PUT", "/keep", "x") + "\r\n");
   const HttpExchangePtr left = TakeKept();
   auto stays = Connect();
   stays->Send(MakeRequest("GET", "/keep", ""));
