@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <boost/asio/error.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/http/read.hpp>
 #include <cerrno>
@@ -23,6 +24,8 @@ namespace beast = boost::beast;
 namespace http = boost::beast::http;
 
 constexpr size_t kTimerStepBytes = 1 << 20;
+// Between the attempts to cancel what has timed out.
+constexpr std::chrono::milliseconds kCancelInterval{10};
 // Answers that are sent whatever others wait to be taken: connections bound their sum, and
 // who asks whether the server lives must not be told that it is busy.
 constexpr size_t kSmallAnswerBytes = 64 << 10;
@@ -126,20 +129,26 @@ void HttpConnection::Refuse(std::shared_ptr<HttpLoop> loop) {
 }
 
 void HttpConnection::SetTimer(std::chrono::milliseconds timeout) {
-  const uint64_t round = ++timer_round_;
+  ++timer_round_;
   timed_out_ = false;
   if (context_->draining.load()) timeout = std::min(timeout, context_->options.drain_patience);
+  AwaitTimer(timeout);
+}
+
+void HttpConnection::AwaitTimer(std::chrono::milliseconds timeout) {
   timer_.expires_after(timeout);
-  timer_.async_wait([self = shared_from_this(), round](ErrorCode error) {
+  timer_.async_wait([self = shared_from_this(), round = timer_round_](ErrorCode error) {
     if (error || round != self->timer_round_) return;
     self->timed_out_ = true;
     ErrorCode ignored;
     self->socket_.cancel(ignored);
+    self->AwaitTimer(kCancelInterval);
   });
 }
 
 void HttpConnection::StopTimer() {
   ++timer_round_;
+  timed_out_ = false;
   timer_.cancel();
 }
 
@@ -278,6 +287,7 @@ void HttpConnection::OnBody(ErrorCode error) {
     StopTimer();
     return HandleRequest();
   }
+  if (timed_out_) return OnReadTimeout();
   if (bytes >= body_timer_bytes_ + kTimerStepBytes) {
     body_timer_bytes_ = bytes;
     SetTimer(context_->options.body_timeout);
@@ -285,13 +295,17 @@ void HttpConnection::OnBody(ErrorCode error) {
   ReadBody();
 }
 
-void HttpConnection::OnReadError(ErrorCode error) {
+void HttpConnection::OnReadTimeout() {
   StopTimer();
-  if (timed_out_) {
-    // Half a request was not understood, and who sent it may never listen.
-    if (context_->draining.load()) return Close();
-    return RefuseRequest(MakeError(Reason::kRequestTimeout, "the request took too long to arrive"));
-  }
+  // Half a request was not understood, and who sent it may never listen.
+  if (context_->draining.load()) return Close();
+  RefuseRequest(MakeError(Reason::kRequestTimeout, "the request took too long to arrive"));
+}
+
+void HttpConnection::OnReadError(ErrorCode error) {
+  // An error that came while the timer ran out says what is wrong all the same.
+  if (timed_out_ && error == asio::error::operation_aborted) return OnReadTimeout();
+  StopTimer();
   if (error == http::error::end_of_stream) return Linger();
   if (error == http::error::body_limit) {
     return RefuseRequest(MakeError(

@@ -80,6 +80,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void WatchClient();
   void OnClientHeard(ErrorCode error);
   void OnReadError(ErrorCode error);
+  // What was being read did not come in time.
+  void OnReadTimeout();
   // Answers on the server's own account; the connection ends with it.
   void RefuseRequest(const Status& why);
   void Write(HttpResponse response);
@@ -93,9 +95,12 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void Register(std::shared_ptr<HttpLoop> loop);
 
   // Cancels the socket's operation when `timeout`, or the shorter patience of a server that
-  // drains, passes before the next SetTimer or StopTimer.
+  // drains, passes before the next SetTimer or StopTimer. Again and again, until one of them
+  // is called: an operation whose end is queued already cannot be cancelled, and what follows
+  // it would wait without a timer.
   void SetTimer(std::chrono::milliseconds timeout);
   void StopTimer();
+  void AwaitTimer(std::chrono::milliseconds timeout);
   bool CountBody(size_t bytes);
   void UncountBody();
   // Whether there is room for an answer's body of so many bytes; it is counted.
@@ -108,7 +113,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   boost::asio::ip::tcp::socket socket_;
   boost::asio::steady_timer timer_;
   uint64_t timer_round_ = 0;
-  bool timed_out_ = false;
+  bool timed_out_ = false;  // in this round
 
   State state_ = State::kIdle;
   boost::beast::flat_buffer buffer_;

@@ -54,6 +54,7 @@ class HttpServerTest : public testing::Test {
       kept_changed_.NotifyAll();
       return;
     }
+    if (request.target == "/block") SleepUntil(SystemClock().Now() + milliseconds(600));
     if (request.target == "/large") {
       return exchange->Respond({.body = std::string(32 << 20, 'x')});
     }
@@ -300,6 +301,31 @@ TEST_F(HttpServerTest, GivesUpOnSlowClients) {
   EXPECT_EQ(late.status, 408);
   EXPECT_THAT(late.body, HasSubstr(R"("reason":"REQUEST_TIMEOUT")"));
   EXPECT_EQ(last_refusal_, 408);
+}
+
+TEST_F(HttpServerTest, TimeThatRunsOutWhileBytesAreTakenIsNoticed) {
+  Start({.thread_count = 1,
+         .body_bytes_max = 300 << 10,
+         .header_timeout = milliseconds(300),
+         .body_timeout = milliseconds(300)});
+  // When the loop is free again it finds both the bytes, which are more than it reads at once,
+  // and the time over.
+  const auto status = [&](const std::string& begin, const std::string& rest) {
+    auto client = Connect();
+    EXPECT_TRUE(client->Send(begin));
+    SleepUntil(SystemClock().Now() + milliseconds(20));
+    auto other = Connect();
+    EXPECT_TRUE(other->Send(MakeRequest("GET", "/block", "")));
+    SleepUntil(SystemClock().Now() + milliseconds(20));
+    EXPECT_TRUE(client->Send(rest));
+    return client->Read().status;
+  };
+  const std::string put = "PUT / HTTP/1.1\r\nHost: x\r\n";
+  EXPECT_EQ(status(put + "X: ", std::string(4 << 10, 'x')), 408);
+  EXPECT_EQ(status(put + "Content-Length: 250000\r\n\r\n", std::string(200'000, 'x')), 408);
+  // What has come is looked at first.
+  EXPECT_EQ(status(put + "Content-Length: 600\r\n\r\n", std::string(600, 'x')), 200);
+  EXPECT_EQ(status(put + "Transfer-Encoding: chunked\r\n\r\n1\r\n", "a\r\nfffff\r\n"), 413);
 }
 
 TEST_F(HttpServerTest, ClosesOnClientsThatDoNotRead) {
