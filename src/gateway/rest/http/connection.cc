@@ -23,6 +23,8 @@ namespace asio = boost::asio;
 namespace beast = boost::beast;
 namespace http = boost::beast::http;
 
+// Of a body, at once.
+constexpr size_t kReadBytes = 64 << 10;
 constexpr size_t kTimerStepBytes = 1 << 20;
 // Between the attempts to cancel what has timed out.
 constexpr std::chrono::milliseconds kCancelInterval{10};
@@ -100,7 +102,7 @@ HttpConnection::HttpConnection(std::shared_ptr<HttpConnectionContext> context, H
     : context_(std::move(context)),
       socket_(std::move(socket)),
       timer_(loop->io()),
-      buffer_(context_->options.header_bytes_max + (64 << 10)) {
+      buffer_(context_->options.header_bytes_max + kReadBytes) {
   ErrorCode ignored;
   socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
 }
@@ -269,6 +271,8 @@ void HttpConnection::SendContinue() {
 }
 
 void HttpConnection::ReadBody() {
+  // What is read at once is what there is room for, but for 512 bytes.
+  buffer_.reserve(kReadBytes);
   http::async_read_some(
       socket_, buffer_, *parser_,
       [self = shared_from_this()](ErrorCode error, size_t) { self->OnBody(error); });
@@ -468,7 +472,7 @@ void HttpConnection::Linger() {
 
 void HttpConnection::Discard() {
   SetTimer(kLingerSilenceMax);
-  socket_.async_read_some(buffer_.prepare(64 << 10),
+  socket_.async_read_some(buffer_.prepare(kReadBytes),
                           [self = shared_from_this()](ErrorCode error, size_t bytes) {
                             if (self->state_ != State::kLingering) return;
                             self->lingered_bytes_ += bytes;
