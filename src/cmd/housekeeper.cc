@@ -16,9 +16,9 @@ namespace {
 constexpr std::chrono::seconds kInterval{5};
 // Less than this is not worth the system calls.
 constexpr size_t kTrimBytesMin = 64 << 20;
-// By so much the process must have grown since the last time: what was given back and is
-// still free would be looked through in vain, and what was used again since is wanted.
-constexpr double kGrowthBytesMin = 16 << 20;
+// By so much there must be more of it than after the last time, or more of the process: what was
+// given back counts as free for ever, and what is used again since then is wanted.
+constexpr size_t kGrowthBytesMin = 16 << 20;
 
 prometheus::Gauge& AddGauge(MetricsRegistry* metrics, const std::string& name,
                             const std::string& help) {
@@ -88,13 +88,17 @@ void Housekeeper::Run() {
 
 void Housekeeper::TrimHeap() {
 #if defined(__GLIBC__)
+  const size_t free_bytes = mallinfo2().fordblks;
   const double resident = ResidentBytes();
-  trimmed_bytes_ = std::min(trimmed_bytes_, resident);
-  if (resident < trimmed_bytes_ + kGrowthBytesMin) return;
-  const struct mallinfo2 info = mallinfo2();
-  if (info.fordblks < kTrimBytesMin) return;
+  trimmed_free_bytes_ = std::min(trimmed_free_bytes_, free_bytes);
+  trimmed_resident_bytes_ = std::min(trimmed_resident_bytes_, resident);
+  if (free_bytes < kTrimBytesMin) return;
+  const bool is_more = free_bytes >= trimmed_free_bytes_ + kGrowthBytesMin ||
+                       resident >= trimmed_resident_bytes_ + kGrowthBytesMin;
+  if (!is_more) return;
   malloc_trim(0);
-  trimmed_bytes_ = ResidentBytes();
+  trimmed_free_bytes_ = free_bytes;
+  trimmed_resident_bytes_ = ResidentBytes();
 #endif
 }
 

@@ -33,7 +33,9 @@ class Housekeeper {
   prometheus::Counter& cpu_seconds_;
   prometheus::Gauge& open_files_;
   prometheus::Gauge& uptime_seconds_;
-  double trimmed_bytes_ = 0;  // in RAM when the heap was trimmed last, or less since
+  // When the heap was trimmed last, or the least since.
+  size_t trimmed_free_bytes_ = 0;
+  double trimmed_resident_bytes_ = 0;
   Mutex mutex_;
   CondVar wake_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
