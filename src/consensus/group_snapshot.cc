@@ -210,7 +210,12 @@ LogIndex Group::TruncationPoint(LogIndex durable) const {
   const RawNode::Status status = node_->GetStatus();
   LogIndex point = std::min(durable, status.applied);
   if (outgoing_.has_value()) point = std::min(point, outgoing_->index);
-  if (saving_snapshot_) return status.first_index;
+  if (saved_index_.has_value()) {
+    // It waits until the core has heard of what it holds, which a full disk may put off.
+    point = std::min(point, *saved_index_);
+  } else if (saving_snapshot_) {
+    return status.first_index;
+  }
   if (!status.is_leader()) {
     // A follower may lead soon, and then others may need its entries.
     const uint64_t keep = status.is_sole_voter ? 0 : kTruncateEntries;
