@@ -175,6 +175,7 @@ Status WriteStage::ApplyOp(LogIndex index, UpsertPoints op, Result* result) {
       const std::string_view bytes = VectorBytes(vector.values);
       header.vector_mask = static_cast<uint16_t>(header.vector_mask | 1u << number);
       header.vectors_hash += HashVector(vector.name, bytes);
+      vector_bytes_ += bytes.size();
       batch_.Put(Store::kVectors, VectorKey(number, staged.key), bytes);
     }
     for (size_t number = 0; number < schema.size(); ++number) {

@@ -44,7 +44,9 @@ class WriteStage {
   Status Apply(LogIndex index, Command command, consensus::ApplyResult* result);
 
   // What it has in memory by now, about: the caller may write it before it stages more.
-  size_t held_bytes() const { return batch_.size_bytes() + points_.size() * kPointBytes; }
+  size_t held_bytes() const {
+    return batch_.size_bytes() + vector_bytes_ + points_.size() * kPointBytes;
+  }
 
   // To be written, after the state and the sessions were added.
   storage::WriteBatch& batch() { return batch_; }
@@ -124,6 +126,7 @@ class WriteStage {
   uint64_t payload_bytes_max_ = 0;
   uint64_t change_bytes_max_ = 0;
   std::vector<Staged> points_;
+  size_t vector_bytes_ = 0;                         // of their vectors
   absl::flat_hash_map<PointId, size_t> positions_;  // in points_
 };
 
