@@ -272,7 +272,8 @@ void HttpConnection::SendContinue() {
 
 void HttpConnection::ReadBody() {
   // What is read at once is what there is room for, but for 512 bytes.
-  buffer_.reserve(kReadBytes);
+  const uint64_t left = parser_->content_length_remaining().value_or(kReadBytes);
+  buffer_.reserve(std::max<size_t>(buffer_.size(), std::min<uint64_t>(left, kReadBytes)));
   http::async_read_some(
       socket_, buffer_, *parser_,
       [self = shared_from_this()](ErrorCode error, size_t) { self->OnBody(error); });
