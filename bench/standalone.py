@@ -1,6 +1,7 @@
 """What bench/standalone.sh runs: see there, and docs for what the figures mean."""
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -66,12 +67,14 @@ class InProcess:
         return json.loads(line)
 
     def search(self, count, pause_us):
-        self.process.stdin.write(f"{count} {pause_us}\n")
-        self.process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # _answer says so
+            self.process.stdin.write(f"{count} {pause_us}\n")
+            self.process.stdin.flush()
         return self._answer()
 
     def close(self):
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         self.process.wait(60)
 
 
