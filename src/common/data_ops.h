@@ -64,6 +64,8 @@ struct Select {
   bool payload = false;
   bool vectors = false;
   std::vector<std::string> vector_names;  // of `vectors`; empty: all
+
+  bool anything() const { return payload || vectors; }
 };
 
 struct SearchQuery {

@@ -31,8 +31,6 @@ SessionToken TokenOf(const std::vector<Part<Kind>*>& parts) {
   return token;
 }
 
-bool WantsContent(const Select& select) { return select.payload || select.vectors; }
-
 Status ValidateSelect(const CollectionConfig& config, const Select& select) {
   for (const std::string& name : select.vector_names) {
     VECTRON_RETURN_IF_ERROR(FindVectorConfig(config, name).status());
@@ -227,7 +225,7 @@ Status SearchKind::Validate(const rpc::CollectionInfo& info, const Limits& limit
 
 void SearchKind::Begin(Core&, const CollectionView& collection) {
   fetch_winners_ =
-      collection->shards.size() > 1 && WantsContent(select_) && attempt_ < kAttemptCountMax;
+      collection->shards.size() > 1 && select_.anything() && attempt_ < kAttemptCountMax;
 }
 
 void SearchKind::Send(rpc::WorkerApi& worker, const Part<SearchKind>& part, Deadline deadline,
@@ -379,14 +377,14 @@ void GetKind::Finish(Core& core, const std::vector<Part<GetKind>*>& parts) {
     report.records = std::move(parts[0]->outcome->records);
   } else {
     std::vector<Record> found;
-    size_t bytes = 0;
+    ResponseMeter meter(core.limits());
     for (Part<GetKind>* part : parts) {
       auto& records = part->outcome->records;
-      for (const Record& record : records) bytes += ContentBytes(record);
+      for (const Record& record : records) {
+        Status fits = meter.Add(record);
+        if (!fits.ok()) return done_(std::move(fits));
+      }
       std::move(records.begin(), records.end(), std::back_inserter(found));
-    }
-    if (bytes > core.limits().response_bytes_max && found.size() > 1) {
-      return done_(ResponseTooLarge(core.limits()));
     }
     report.records = OrderByIds(ids_, std::move(found));
   }
@@ -408,7 +406,7 @@ Status ScrollKind::Validate(const rpc::CollectionInfo& info, const Limits& limit
 
 void ScrollKind::Begin(Core&, const CollectionView& collection) {
   fetch_records_ =
-      collection->shards.size() > 1 && WantsContent(select_) && attempt_ < kAttemptCountMax;
+      collection->shards.size() > 1 && select_.anything() && attempt_ < kAttemptCountMax;
 }
 
 void ScrollKind::Send(rpc::WorkerApi& worker, const Part<ScrollKind>& part, Deadline deadline,

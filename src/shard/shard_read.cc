@@ -22,8 +22,6 @@ bool IsBetter(Metric metric, const ScoredRecord& a, const ScoredRecord& b) {
   return a.record.id < b.record.id;
 }
 
-bool SelectsAnything(const Select& select) { return select.payload || select.vectors; }
-
 // How many hits more than wanted an attempt at a search looks for.
 uint32_t SparesOf(int attempt) { return attempt == 1 ? 0 : 16u << (2 * (attempt - 2)); }
 
@@ -131,7 +129,7 @@ StatusOr<std::vector<ScoredRecord>> Shard::SearchIn(const State& state, const Se
       result.record.id = std::move(neighbour.id);
       result.score = neighbour.score;
     }
-    if (!SelectsAnything(select) || results.empty()) return results;
+    if (!select.anything() || results.empty()) return results;
     const float last_score = results.back().score;
     VECTRON_ASSIGN_OR_RETURN(const bool complete,
                              FillRecords(state, query, seen, select, limits, &results));

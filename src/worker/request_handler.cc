@@ -350,8 +350,7 @@ void RequestHandler::Search(rpc::SearchRequest request, Callback<rpc::SearchResp
       }
       response.results.push_back(std::move(hits));
     }
-    const bool takes_records = r.select.payload || r.select.vectors;
-    response.seen_index = takes_records ? shard.SeenIndex() : shard.StoredIndex();
+    response.seen_index = r.select.anything() ? shard.SeenIndex() : shard.StoredIndex();
     return response;
   };
   Read<rpc::SearchRequest, rpc::SearchResponse>(Operation::kSearch, std::move(request),
