@@ -58,7 +58,7 @@ class CandidatePool {
   // Marks the nearest candidate that was not expanded and gives its slot; false
   // when all were.
   bool ExpandNext(uint32_t* slot) {
-    while (cursor_ < size_ && (entries_[cursor_].slot & kExpanded)) ++cursor_;
+    cursor_ = NextPlace();
     if (cursor_ == size_) return false;
     *slot = entries_[cursor_].slot;
     entries_[cursor_].slot |= kExpanded;
@@ -66,12 +66,10 @@ class CandidatePool {
   }
   // The next that ExpandNext would give, unmarked; false when all were.
   bool PeekNext(uint32_t* slot) const {
-    for (size_t i = cursor_; i < size_; ++i) {
-      if (entries_[i].slot & kExpanded) continue;
-      *slot = entries_[i].slot;
-      return true;
-    }
-    return false;
+    const size_t place = NextPlace();
+    if (place == size_) return false;
+    *slot = entries_[place].slot;
+    return true;
   }
 
   // Where ExpandNext looks first.
@@ -95,6 +93,13 @@ class CandidatePool {
   static constexpr uint32_t kExpanded = uint32_t{1} << 31;
 
   static uint32_t SlotOf(const Candidate& entry) { return entry.slot & ~kExpanded; }
+
+  // Of the nearest that was not expanded; size_ when all were.
+  size_t NextPlace() const {
+    size_t place = cursor_;
+    while (place < size_ && (entries_[place].slot & kExpanded)) ++place;
+    return place;
+  }
 
   // After all that are as near.
   size_t PlaceOf(float distance) const {
