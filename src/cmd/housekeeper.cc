@@ -89,7 +89,7 @@ void Housekeeper::Run() {
 void Housekeeper::TrimHeap() {
 #if defined(__GLIBC__)
   const size_t free_bytes = mallinfo2().fordblks;
-  const double resident = ResidentBytes();
+  const double resident = resident_bytes_.Value();
   trimmed_free_bytes_ = std::min(trimmed_free_bytes_, free_bytes);
   trimmed_resident_bytes_ = std::min(trimmed_resident_bytes_, resident);
   if (free_bytes < kTrimBytesMin) return;
