@@ -58,6 +58,17 @@ class LogStoreTest : public ::testing::Test {
     ASSERT_TRUE(status.ok()) << status;
   }
 
+  // While syncs fail for that reason, and when they no longer do.
+  void ExpectAFailedSyncEndsTheLog(Reason reason) {
+    LogBatch batch;
+    batch.Append(kA, LogIndex(2), Block(Term(1), {"b"}));
+    batch.RequireSync();
+    disk_.FailSyncs(true, reason);
+    EXPECT_EQ(ReasonOf(store_->Write(batch)), Reason::kInternal);
+    disk_.FailSyncs(false);
+    EXPECT_EQ(ReasonOf(store_->Write(batch)), Reason::kInternal);
+  }
+
   void Append(GroupId group, uint64_t first, uint64_t term, std::vector<std::string> data,
               bool sync = true) {
     LogBatch batch;
@@ -434,13 +445,7 @@ TEST_F(LogStoreTest, FullDiskAtASegmentsEndIsSaid) {
 TEST_F(LogStoreTest, FailedSyncEndsTheLog) {
   Open();
   Append(kA, 1, 1, {"a"});
-  LogBatch batch;
-  batch.Append(kA, LogIndex(2), Block(Term(1), {"b"}));
-  batch.RequireSync();
-  disk_.FailSyncs(true);
-  EXPECT_EQ(ReasonOf(store_->Write(batch)), Reason::kInternal);
-  disk_.FailSyncs(false);
-  EXPECT_FALSE(store_->Write(batch).ok());
+  ExpectAFailedSyncEndsTheLog(Reason::kInternal);
   EXPECT_EQ(Read(kA, 1, 1), "a");
 }
 
@@ -449,13 +454,7 @@ TEST_F(LogStoreTest, FailedSyncEndsTheLog) {
 TEST_F(LogStoreTest, ASyncThatFindsNoRoomEndsTheLogToo) {
   Open();
   Append(kA, 1, 1, {"a"});
-  LogBatch batch;
-  batch.Append(kA, LogIndex(2), Block(Term(1), {"b"}));
-  batch.RequireSync();
-  disk_.FailSyncs(true, Reason::kDiskFull);
-  EXPECT_EQ(ReasonOf(store_->Write(batch)), Reason::kInternal);
-  disk_.FailSyncs(false);
-  EXPECT_EQ(ReasonOf(store_->Write(batch)), Reason::kInternal);
+  ExpectAFailedSyncEndsTheLog(Reason::kDiskFull);
   EXPECT_EQ(Read(kA, 1, 1), "a");
 }
 
@@ -463,13 +462,7 @@ TEST_F(LogStoreTest, ASyncOfAFullSegmentThatFindsNoRoomEndsTheLogToo) {
   options_.segment_bytes = 1000;
   Open();
   Append(kA, 1, 1, {std::string(2000, 'x')}, /*sync=*/false);
-  LogBatch batch;
-  batch.Append(kA, LogIndex(2), Block(Term(1), {"b"}));
-  batch.RequireSync();
-  disk_.FailSyncs(true, Reason::kDiskFull);
-  EXPECT_EQ(ReasonOf(store_->Write(batch)), Reason::kInternal);
-  disk_.FailSyncs(false);
-  EXPECT_EQ(ReasonOf(store_->Write(batch)), Reason::kInternal);
+  ExpectAFailedSyncEndsTheLog(Reason::kDiskFull);
   EXPECT_EQ(Segments().size(), 1u);
 }
 
