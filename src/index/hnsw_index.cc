@@ -174,13 +174,7 @@ StatusOr<Slot> HnswIndex::Put(std::span<const float> vector, uint64_t label) {
   const bool is_new = slot == core_.slot_count.load(std::memory_order_relaxed);
   std::memcpy(core_.space.Row(slot), vector.data(), vector.size_bytes());
   core_.labels[slot] = label;
-  if (!core_.graph.Reset(slot)) {
-    if (!is_new) {
-      MutexLock lock(free_mutex_);
-      free_.push_back(slot);
-    }
-    return MakeError(Reason::kOverloaded, "no memory for the index's upper layers");
-  }
+  core_.graph.Reset(slot);
   core_.live_count.fetch_add(1, std::memory_order_relaxed);
   core_.pending_count.fetch_add(1, std::memory_order_relaxed);
   core_.codes.Encode(slot, [&] {

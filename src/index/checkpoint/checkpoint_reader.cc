@@ -38,7 +38,7 @@ Status CheckpointReader::Read(const std::string& path) {
   VECTRON_RETURN_IF_ERROR(file.Open());
   VECTRON_RETURN_IF_ERROR(CheckOptions(file));
   slot_count_ = file.header().slot_count;
-  if (!reserve_(slot_count_) || !core_.graph.ReserveAllUpper(slot_count_)) {
+  if (!reserve_(slot_count_)) {
     return MakeError(
         Reason::kOverloaded,
         fmt::format("no memory for the {} vectors of checkpoint {}", slot_count_, path));

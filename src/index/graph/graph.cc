@@ -2,6 +2,8 @@
 
 #include <sched.h>
 
+#include <bit>
+
 #include "common/check.h"
 #include "common/random.h"
 
@@ -22,31 +24,46 @@ Graph::Graph(uint32_t m, uint64_t seed)
       entry_(Pack({})) {}
 
 bool Graph::Reserve(uint64_t slots) {
-  return base_.Reserve(slots) && upper_block_.Reserve(slots) && state_.Reserve(slots);
-}
-
-bool Graph::ReserveUpper(Slot slot, int level) {
-  if (level == 0 || upper_block_[slot].load(std::memory_order_relaxed) != 0) return true;
-  if (!upper_.Reserve(upper_blocks_ + static_cast<uint64_t>(level))) return false;
-  upper_block_[slot].store(upper_blocks_, std::memory_order_release);
-  upper_blocks_ += static_cast<uint32_t>(level);
-  return true;
-}
-
-bool Graph::ReserveAllUpper(uint64_t slots) {
-  for (uint64_t i = 0; i < slots; ++i) {
-    const auto slot = static_cast<Slot>(i);
-    if (!ReserveUpper(slot, LevelOf(slot))) return false;
+  if (!base_.Reserve(slots) || !state_.Reserve(slots)) return false;
+  while (group_count_ * kGroupSlots < slots) {
+    if (!AddUpperGroup()) return false;
   }
   return true;
 }
 
-bool Graph::Reset(Slot slot) {
-  const int level = LevelOf(slot);
-  if (!ReserveUpper(slot, level)) return false;
-  for (int l = 0; l <= level; ++l) SetLinks(slot, l, {});
-  state_[slot].store(0, std::memory_order_relaxed);
+bool Graph::AddUpperGroup() {
+  UpperGroup group{.first_block = block_count_};
+  uint64_t end = block_count_;
+  for (uint64_t i = 0; i < kGroupSlots; ++i) {
+    const int level = LevelOf(static_cast<Slot>(group_count_ * kGroupSlots + i));
+    if (level >= 1) group.upper |= uint64_t{1} << i;
+    if (level >= 2) group.high |= uint64_t{1} << i;
+    end += static_cast<uint64_t>(level);
+  }
+  if (!upper_.Reserve(end) || !upper_groups_.Reserve(group_count_ + 1)) return false;
+  upper_groups_[group_count_] = group;
+  ++group_count_;
+  block_count_ = end;
   return true;
+}
+
+uint64_t Graph::UpperBlock(Slot slot, int level) const {
+  const UpperGroup& group = upper_groups_[slot / kGroupSlots];
+  const uint64_t before = (uint64_t{1} << (slot % kGroupSlots)) - 1;
+  if (level == 1) {
+    return group.first_block + static_cast<uint64_t>(std::popcount(group.upper & before));
+  }
+  const Slot start = slot - slot % kGroupSlots;
+  uint64_t block = group.first_block + static_cast<uint64_t>(std::popcount(group.upper));
+  for (uint64_t bits = group.high & before; bits != 0; bits &= bits - 1) {
+    block += static_cast<uint64_t>(LevelOf(start + static_cast<Slot>(std::countr_zero(bits))) - 1);
+  }
+  return block + static_cast<uint64_t>(level - 2);
+}
+
+void Graph::Reset(Slot slot) {
+  for (int level = 0; level <= LevelOf(slot); ++level) SetLinks(slot, level, {});
+  state_[slot].store(0, std::memory_order_relaxed);
 }
 
 // Each layer keeps one in m of the one below (the paper's mL = 1/ln(m)).
@@ -105,7 +122,7 @@ Graph::NodeLock::~NodeLock() {
 }
 
 uint64_t Graph::memory_bytes() const {
-  return base_.memory_bytes() + upper_.memory_bytes() + upper_block_.memory_bytes() +
+  return base_.memory_bytes() + upper_.memory_bytes() + upper_groups_.memory_bytes() +
          state_.memory_bytes();
 }
 

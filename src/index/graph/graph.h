@@ -22,19 +22,20 @@ inline constexpr int kLevelMax = 12;
 // new list, which is as good a list as either.
 //
 // A slot's level follows from its number and the seed, so that it is never stored,
-// and a slot that is used again needs no other memory.
+// and a slot that is used again needs no other memory. Nor is it stored where the links
+// above layer 0 are, of which few slots have any: they lie in the order of the slots, and
+// their place is counted (UpperGroup).
 class Graph {
  public:
   Graph(uint32_t m, uint64_t seed);
 
-  // Apply thread: makes `slots` slots usable.
+  // Apply thread: makes `slots` slots usable, on all of their layers. False when there is no
+  // memory; those of before stay usable.
   [[nodiscard]] bool Reserve(uint64_t slots);
   // Apply thread: a node without links that nobody can reach yet.
-  [[nodiscard]] bool Reset(Slot slot);
+  void Reset(Slot slot);
 
-  // Before anyone reads: room for the upper layers of all of `slots` slots, so that threads
-  // may set the links of different slots at once.
-  [[nodiscard]] bool ReserveAllUpper(uint64_t slots);
+  // Before anyone reads.
   void RestoreState(Slot slot, uint8_t bits) {
     state_[slot].store(bits, std::memory_order_relaxed);
   }
@@ -46,9 +47,7 @@ class Graph {
   std::atomic<Slot>* BaseLinks(Slot slot) const { return base_.At<std::atomic<Slot>>(slot); }
   // `level` <= LevelOf(slot).
   std::atomic<Slot>* Links(Slot slot, int level) const {
-    if (level == 0) return BaseLinks(slot);
-    const uint32_t block = upper_block_[slot].load(std::memory_order_acquire);
-    return upper_.At<std::atomic<Slot>>(block + static_cast<uint32_t>(level) - 1);
+    return level == 0 ? BaseLinks(slot) : upper_.At<std::atomic<Slot>>(UpperBlock(slot, level));
   }
   // Replaces the list; under the node's lock or before anyone can reach it.
   void SetLinks(Slot slot, int level, const std::vector<Slot>& neighbours);
@@ -94,15 +93,28 @@ class Graph {
  private:
   static constexpr uint8_t kLocked = 128;
 
-  [[nodiscard]] bool ReserveUpper(Slot slot, int level);
+  // The blocks of 64 slots lie together: first one for each slot on layer 1, by number; then
+  // those of layers 2 and above, of each slot by itself. Written before any of its slots can be
+  // reached, and never after.
+  struct UpperGroup {
+    uint64_t upper = 0;  // bit i: slot i of the group is on layer 1
+    uint64_t high = 0;   // ... on layer 2
+    uint64_t first_block = 0;
+  };
+  static constexpr uint64_t kGroupSlots = 64;
+
+  [[nodiscard]] bool AddUpperGroup();
+  // `level` from 1 to LevelOf(slot).
+  uint64_t UpperBlock(Slot slot, int level) const;
 
   const uint32_t m_;
   const uint64_t seed_;
-  SlabArray base_;                                     // 2m links a slot
-  SlabArray upper_;                                    // blocks of m links, one a layer
-  TypedSlabArray<std::atomic<uint32_t>> upper_block_;  // of layer 1, the others follow; 0: none
+  SlabArray base_;   // 2m links a slot
+  SlabArray upper_;  // blocks of m links, one for each layer of a slot above 0
+  TypedSlabArray<UpperGroup> upper_groups_;
   TypedSlabArray<std::atomic<uint8_t>> state_;
-  uint32_t upper_blocks_ = 1;  // apply thread; block 0 is nobody's
+  uint64_t group_count_ = 0;  // apply thread
+  uint64_t block_count_ = 0;  // apply thread
   std::atomic<uint64_t> entry_;
 };
 

@@ -13,8 +13,9 @@ namespace {
 constexpr size_t kSlabBytes = size_t{16} << 20;
 constexpr size_t kHugePageBytes = size_t{2} << 20;
 constexpr size_t kPageBytes = 4096;
-// Up to this size an array makes do with small pages.
-constexpr size_t kSmallBytesMax = size_t{4} << 20;
+// Up to this size an array makes do with small pages: it would waste a good part of its last
+// huge one, and the processor's table of small pages covers about as much (2,048 of them).
+constexpr size_t kSmallBytesMax = size_t{8} << 20;
 constexpr uint64_t kElementsMax = uint64_t{1} << 32;
 constexpr uint64_t kSlabsMax = uint64_t{1} << 20;
 
