@@ -220,6 +220,13 @@ Status ValidateSearch(const CollectionConfig& config, const SearchQuery& query,
   return OkStatus();
 }
 
+Status ValidateSelect(const CollectionConfig& config, const Select& select) {
+  for (const std::string& name : select.vector_names) {
+    VECTRON_RETURN_IF_ERROR(FindVectorConfig(config, name).status());
+  }
+  return OkStatus();
+}
+
 Status ValidateScroll(const ScrollQuery& query, const Limits& limits) {
   if (query.limit == 0) return InvalidArgument("limit is 0, it must be at least 1");
   if (query.limit > limits.scroll_limit_max) {

@@ -13,6 +13,7 @@ namespace vectron {
 Status ValidateWrite(const CollectionConfig& config, const WriteOp& op, const Limits& limits);
 Status ValidateSearch(const CollectionConfig& config, const SearchQuery& query,
                       const Limits& limits);
+Status ValidateSelect(const CollectionConfig& config, const Select& select);
 Status ValidateScroll(const ScrollQuery& query, const Limits& limits);
 Status ValidateIds(const std::vector<PointId>& ids, const Limits& limits);
 // The worker's check of ids whose records a gateway fetches.

@@ -189,6 +189,13 @@ TEST(ValidationTest, ChecksSearches) {
   EXPECT_EQ(search({.vector = {1, 0}, .k = 16'384, .ef = 65'536, .score_threshold = 0.5f}), "");
 }
 
+TEST(ValidationTest, ChecksWhatIsSelected) {
+  const CollectionConfig config = OneVector(Metric::kL2);
+  EXPECT_TRUE(ValidateSelect(config, {.vectors = true, .vector_names = {""}}).ok());
+  EXPECT_EQ(MessageOf(ValidateSelect(config, {.vectors = true, .vector_names = {"", "x"}})),
+            "collection 'c' has no vector 'x', it has ''");
+}
+
 TEST(ValidationTest, ChecksScrolls) {
   EXPECT_TRUE(ValidateScroll({.limit = 10'000}, Limits{}).ok());
   EXPECT_EQ(ValidateScroll({.limit = 0}, Limits{}).message(), "limit is 0, it must be at least 1");

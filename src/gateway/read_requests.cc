@@ -31,13 +31,6 @@ SessionToken TokenOf(const std::vector<Part<Kind>*>& parts) {
   return token;
 }
 
-Status ValidateSelect(const CollectionConfig& config, const Select& select) {
-  for (const std::string& name : select.vector_names) {
-    VECTRON_RETURN_IF_ERROR(FindVectorConfig(config, name).status());
-  }
-  return OkStatus();
-}
-
 // All that may have shown in `first` is there, so the second look is from a state as new.
 RequestOptions AtLeastAsNewAs(const SessionToken& first, const RequestOptions& options) {
   RequestOptions second = options;

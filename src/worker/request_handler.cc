@@ -77,13 +77,6 @@ Status ValidateSearches(const CollectionConfig& config, const rpc::SearchRequest
   return OkStatus();
 }
 
-Status ValidateSelect(const CollectionConfig& config, const Select& select) {
-  for (const std::string& name : select.vector_names) {
-    VECTRON_RETURN_IF_ERROR(FindVectorConfig(config, name).status());
-  }
-  return OkStatus();
-}
-
 // Requests that may take longer than a millisecond do not run on their caller's
 // thread: those are few, others wait for them, and one that searches cannot notice that
 // its client has gone.
