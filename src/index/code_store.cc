@@ -22,7 +22,8 @@ constexpr uint64_t kMisfitPart = 100;
 constexpr uint64_t kEncodedMin = 256;
 // Only what was encoded lately tells about what comes: beyond this, counts are halved.
 constexpr uint64_t kEncodedMax = 8192;
-// Codes that mislead more than this part of the operations are learnt anew at every doubling.
+// Codes that mislead more than this part of the operations are learnt anew at every doubling, and
+// whenever as many vectors have come as there are: these may be of a narrower range, and fit.
 constexpr double kMisledMax = 0.5;
 // Codes that hide a vector are learnt anew at once, but some data (sparse ones, say) could ask for
 // it all the time: after so many times, only when the index has grown by this part.
@@ -105,7 +106,10 @@ bool CodeStore::IsDue(uint64_t live_count) const {
   }
   // Codes that lose nothing cannot be bettered.
   if (set->quantizer.integral()) return false;
-  if (set->trust.misled_part() > kMisledMax && live_count >= set->slot_count * 2) return true;
+  if (set->trust.misled_part() > kMisledMax) {
+    if (live_count >= set->slot_count * 2) return true;
+    if (set->encoded_since.load(std::memory_order_relaxed) >= live_count) return true;
+  }
   return set->sample_count < kSampleMax && live_count >= set->sample_count * kGrowth;
 }
 
@@ -139,6 +143,7 @@ void CodeStore::Learn() {
   // Counted from here: how what comes fits what was learnt.
   set->encoded_count.store(0, std::memory_order_relaxed);
   set->misfit_count.store(0, std::memory_order_relaxed);
+  set->encoded_since.store(0, std::memory_order_relaxed);
 
   MutexLock lock(mutex_);
   current_.store(set.get(), std::memory_order_release);
@@ -176,6 +181,7 @@ size_t CodeStore::EncodeRow(CodeSet& set, Slot slot) const {
 
 void CodeStore::EncodeInto(CodeSet& set, Slot slot) const {
   const size_t misfits = EncodeRow(set, slot);
+  set.encoded_since.fetch_add(1, std::memory_order_relaxed);
   if (set.encoded_count.fetch_add(1, std::memory_order_relaxed) >= kEncodedMax) {
     set.encoded_count.store(kEncodedMax / 2, std::memory_order_relaxed);
     set.misfit_count.store(set.misfit_count.load(std::memory_order_relaxed) / 2,
@@ -202,6 +208,11 @@ void CodeStore::EncodeAll(CodeSet& set, uint64_t slots) const {
       if (graph_.State(slot) & Graph::kUsed) EncodeInto(set, slot);
     }
   }
+}
+
+void CodeStore::DropOld() {
+  MutexLock lock(mutex_);
+  if (generations_.size() > 1) DropUnused();
 }
 
 void CodeStore::DropUnused() {

@@ -16,11 +16,11 @@ namespace vectron::index {
 // Before there are enough vectors to learn from there are no codes, and the graph is
 // walked on floats; then a linking thread learns ranges from what is there. They are learnt anew as
 // the index grows (from 4 times the vectors, until the sample is large), and when too many
-// components do not fit any more or the codes mislead. Learning builds a second generation of codes
-// beside the first while searches and puts go on; once it is complete, new operations use it. The
-// old one is kept up to date until the last operation that uses it has ended.
-// The graph stays as it is: only how exactly it is walked changes, never the
-// distances that a search returns.
+// components do not fit any more or the codes mislead and others may not. Learning builds a second
+// generation of codes beside the first while searches and puts go on; once it is complete, new
+// operations use it. The old one is kept up to date until the last operation that uses it has
+// ended. The graph stays as it is: only how exactly it is walked changes, never the distances that
+// a search returns.
 //
 // Thread-safety: Reserve and Encode by the apply thread; LearnIfDue by any
 // thread; current() by any thread under an epoch guard.
@@ -57,6 +57,9 @@ class CodeStore {
   // Learns when it is due; returns at once when another thread does, unless
   // there is no code yet. `live_count` > 0 vectors are there to learn from.
   void LearnIfDue(uint64_t live_count);
+
+  // Frees generations that nobody uses any more. Any thread.
+  void DropOld();
 
   uint64_t memory_bytes() const;
 

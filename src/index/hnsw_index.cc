@@ -136,8 +136,8 @@ HnswIndex::HnswIndex(const IndexOptions& options)
       linker_(core_.graph, core_.live, doomed_, core_.slot_count, options.metric,
               options.ef_construction),
       consolidator_({core_.epochs, core_.graph, linker_, core_.live, doomed_,
-                     [this] { return core_.MakeLinkScorer(); }, core_.slot_count,
-                     core_.linked_count}) {}
+                     [this] { return core_.MakeRepairScorer(); }, [this] { return OldestCut(); },
+                     core_.slot_count, core_.linked_count}) {}
 
 HnswIndex::~HnswIndex() = default;
 
@@ -214,6 +214,7 @@ size_t HnswIndex::LinkPending(size_t count_max) {
     ++count;
   }
   core_.epochs.Collect();
+  core_.codes.DropOld();
   // While vectors come faster than they are linked, nobody would come to repair: the
   // dead would pile up, and with them the memory.
   const uint64_t linked_count = core_.linked_count.load(std::memory_order_relaxed);
@@ -245,7 +246,7 @@ void HnswIndex::LinkOne(const Tail::Claimed& claimed, LinkScratch* scratch) {
 
 bool HnswIndex::Consolidate() {
   std::vector<Slot> freed;
-  const bool worked = consolidator_.Step(OldestCut(), &freed);
+  const bool worked = consolidator_.Step(&freed);
   core_.epochs.Collect();
   if (freed.empty()) return worked;
   // The lowest first: a shrunken index stays in few pages.

@@ -29,17 +29,30 @@ struct IndexCore {
         tail(epochs) {}
 
   // For a search, which measures how good the codes were and falls back to floats.
-  Scorer MakeScorer() const { return MakeScorer(0.5); }
-  // For changing the graph: what codes cannot tell apart must not be linked by them.
-  Scorer MakeLinkScorer() const { return MakeScorer(0.02); }
-  // On codes if they misled at most this part of the operations.
-  Scorer MakeScorer(double misled_max) const {
-    const CodeSet* set = options.quantization == Quantization::kSq8 ? codes.current() : nullptr;
-    const bool use = set != nullptr && !set->hides.load(std::memory_order_relaxed) &&
-                     set->trust.TryCodes(misled_max);
+  Scorer MakeScorer() const {
+    const CodeSet* set = UsableCodes();
+    return Scorer(space, set != nullptr && set->trust.TryCodes(0.5) ? set : nullptr);
+  }
+  // For linking, which does so too: what codes cannot tell apart must not be linked by them.
+  Scorer MakeLinkScorer() const {
+    const CodeSet* set = UsableCodes();
+    return Scorer(space, set != nullptr && set->trust.TryCodes(kMisledLinksMax) ? set : nullptr);
+  }
+  // For repairing links, which does not.
+  Scorer MakeRepairScorer() const {
+    const CodeSet* set = UsableCodes();
+    const bool use = set != nullptr && set->trust.misled_part() <= kMisledLinksMax;
     return Scorer(space, use ? set : nullptr);
   }
+  // nullptr where there are none, or where they hide vectors.
+  const CodeSet* UsableCodes() const {
+    const CodeSet* set = options.quantization == Quantization::kSq8 ? codes.current() : nullptr;
+    return set != nullptr && !set->hides.load(std::memory_order_relaxed) ? set : nullptr;
+  }
   uint64_t SlotCount() const { return slot_count.load(std::memory_order_acquire); }
+
+  // The part of the operations that codes may mislead while the graph is changed by them.
+  static constexpr double kMisledLinksMax = 0.02;
 
   const IndexOptions options;
   EpochManager epochs;

@@ -311,6 +311,44 @@ TEST(Recall, RangesAreLearntAnewWhenTheDataDrift) {
   }
 }
 
+// What comes may fit ranges that are far too wide for it, or leave them in one dimension only.
+TEST(Recall, RangesAreLearntAnewWhenCodesMislead) {
+  constexpr size_t kCount = 2000;
+  const auto narrow = [](size_t count, uint64_t seed) {
+    Vectors vectors = Gaussian(count, kDimension, seed);
+    for (auto& vector : vectors) {
+      for (float& x : vector) x *= 0.001f;
+    }
+    return vectors;
+  };
+  const auto one_far = [](size_t count, uint64_t seed) {
+    constexpr size_t kManyDimensions = 256;
+    Vectors vectors = Gaussian(count, kManyDimensions, seed);
+    for (auto& vector : vectors) vector[3] = 300 + 100 * vector[3];
+    return vectors;
+  };
+  const auto replaced = [&](const Vectors& before, const Vectors& after) {
+    const auto index = MakeIndex({.dimension = static_cast<uint32_t>(after[0].size())});
+    std::vector<Slot> slots = PutAll(*index, before);
+    LinkAll(*index);
+    // The second time, what comes is of the same kind again.
+    for (int round = 0; round < 2; ++round) {
+      for (size_t i = 0; i < after.size(); ++i) {
+        const Slot old = slots[i];
+        slots[i] = index->Put(after[i], i).value();
+        index->Delete(old);
+        if (i % 100 == 0) LinkAll(*index);
+      }
+      LinkAll(*index);
+      testing::ConsolidateAll(*index);
+    }
+    Recall(*index, Vectors(after.begin(), after.begin() + 100), 64);
+    return index->Stats().misled_part;
+  };
+  EXPECT_LT(replaced(Gaussian(kCount, kDimension, 1), narrow(kCount, 2)), 0.1);
+  EXPECT_LT(replaced(Gaussian(kCount, 256, 3), one_far(kCount, 4)), 0.1);
+}
+
 // Walks must find out of a clump of identical vectors, and into what surrounds it.
 TEST(Recall, AClumpOfIdenticalVectorsIsNoTrap) {
   for (const Quantization quantization : {Quantization::kSq8, Quantization::kNone}) {

@@ -4,7 +4,9 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <thread>
 
+#include "common/clock.h"
 #include "common/mutex.h"
 #include "common/random.h"
 #include "common/thread.h"
@@ -191,6 +193,41 @@ TEST(Stress, EachOfTheFirstVectorsIsFoundWhileTheyAreLinked) {
     for (const std::vector<float>& vector : vectors) {
       EXPECT_EQ(SearchOrDie(*index, vector, nearest).at(0).distance, 0.0f) << seed;
     }
+  }
+}
+
+// What lives at a cut may be deleted right after it, while a pass of consolidation is about to
+// begin: its slot must not be given to another vector while the watermark is held.
+TEST(Stress, SlotsThatLiveAtACutAreKept) {
+  constexpr uint32_t kDimension = 4;
+  constexpr size_t kReplaced = 30;
+  IndexOptions options;
+  options.dimension = kDimension;
+  options.m = 4;
+  options.ef_construction = 20;
+  const auto index = MakeIndex(options);
+  const Vectors vectors = ClusteredVectors(1000, kDimension, 1);
+  std::vector<Slot> slots =
+      testing::PutAll(*index, Vectors(vectors.begin(), vectors.begin() + 200));
+  LinkAll(*index);
+  Crowd crowd;
+  for (int i = 0; i < 4; ++i) crowd.Add("consolidate", [&] { index->Consolidate(); });
+  Random random(3);
+  const TimePoint end = SystemClock().Now() + std::chrono::seconds(5);
+  for (int cut = 0; cut < 100 * kScale && SystemClock().Now() < end; ++cut) {
+    const auto watermark = index->Cut();
+    const std::set<Slot> held(slots.begin(), slots.end());
+    for (size_t i = 0; i < kReplaced; ++i) {
+      std::swap(slots[random.Below(slots.size())], slots.back());
+      index->Delete(slots.back());
+      slots.pop_back();
+    }
+    for (int i = 0; i < 200; ++i) std::this_thread::yield();
+    for (size_t i = 0; i < kReplaced; ++i) {
+      slots.push_back(index->Put(vectors[random.Below(vectors.size())], 1).value());
+      ASSERT_FALSE(held.contains(slots.back())) << "cut " << cut;
+    }
+    LinkAll(*index);
   }
 }
 

@@ -69,6 +69,8 @@ struct CodeSet {
   // Vectors encoded lately, and their components that did not fit (Encode).
   std::atomic<uint64_t> encoded_count{0};
   std::atomic<uint64_t> misfit_count{0};
+  // Vectors encoded since the ranges were learnt.
+  std::atomic<uint64_t> encoded_since{0};
   // No code differs from its vector. Whoever sees a vector sees what it did to this.
   std::atomic<bool> lossless{quantizer.integral()};
   // Some code hides its vector: inner products with it may be far greater than they seem.

@@ -22,12 +22,12 @@ void Consolidator::AddDead(Slot slot, uint64_t sequence) {
   dead_count_.fetch_add(1, std::memory_order_relaxed);
 }
 
-bool Consolidator::Step(uint64_t oldest_cut, std::vector<Slot>* freed) {
+bool Consolidator::Step(std::vector<Slot>* freed) {
   if (!mutex_.TryLock()) return false;
   bool worked = true;
   switch (phase_) {
     case Phase::kIdle:
-      worked = Begin(oldest_cut);
+      worked = Begin();
       break;
     case Phase::kWaitForLinkers:
       worked = context_.epochs.Passed(epoch_);
@@ -54,28 +54,30 @@ bool Consolidator::Step(uint64_t oldest_cut, std::vector<Slot>* freed) {
   return worked;
 }
 
-bool Consolidator::Begin(uint64_t oldest_cut) {
+bool Consolidator::Begin() {
   const uint64_t linked_count = context_.linked_count.load(std::memory_order_relaxed);
   if (dead_count() == 0 || dead_count() * kDeadPart < linked_count) return false;
-  {
-    MutexLock lock(dead_mutex_);
-    std::vector<Dead> later;
-    for (const Dead& dead : dead_) {
-      const bool settled = context_.graph.State(dead.slot) & Graph::kSettled;
-      if (settled && dead.sequence < oldest_cut) {
-        doomed_.push_back(dead.slot);
-      } else {
-        later.push_back(dead);
-      }
-    }
-    if (doomed_.empty()) return false;
-    dead_ = std::move(later);
-  }
+  TakeDead();
+  if (doomed_.empty()) return false;
   for (const Slot slot : doomed_) context_.doomed.Set(slot);
   MoveEntry();
   epoch_ = context_.epochs.Advance();
   phase_ = Phase::kWaitForLinkers;
   return true;
+}
+
+void Consolidator::TakeDead() {
+  MutexLock lock(dead_mutex_);
+  // Asked under the lock: a slot that is deleted after a cut gets among the dead after the cut is
+  // known, so what is here was either deleted before it, or is found to be deleted after it.
+  const uint64_t oldest_cut = context_.oldest_cut();
+  const auto end = std::partition_point(
+      dead_.begin(), dead_.end(), [&](const Dead& dead) { return dead.sequence < oldest_cut; });
+  const auto ready = std::stable_partition(dead_.begin(), end, [&](const Dead& dead) {
+    return !(context_.graph.State(dead.slot) & Graph::kSettled);
+  });
+  for (auto dead = ready; dead != end; ++dead) doomed_.push_back(dead->slot);
+  dead_.erase(ready, end);
 }
 
 // To the living node of the highest level; to any linked node if none lives.

@@ -32,6 +32,8 @@ class Consolidator {
     SlotBitmap& doomed;  // written only here
     // How distances are measured now; under a guard.
     std::function<Scorer()> scorer;
+    // The cut of the oldest checkpoint that is being written; the greatest number without one.
+    std::function<uint64_t()> oldest_cut;
     const std::atomic<uint64_t>& slot_count;
     std::atomic<uint64_t>& linked_count;  // nodes in the graph
   };
@@ -39,11 +41,11 @@ class Consolidator {
   explicit Consolidator(Context context);
 
   // Apply thread. `sequence`: numbers deletions and cuts in the order of their
-  // happening.
+  // happening; never less than at the call before.
   void AddDead(Slot slot, uint64_t sequence);
-  // True if it did something. Slots deleted after `oldest_cut` are left alone;
+  // True if it did something. Slots deleted after the oldest cut are left alone;
   // freed slots are appended to `freed`.
-  bool Step(uint64_t oldest_cut, std::vector<Slot>* freed);
+  bool Step(std::vector<Slot>* freed);
 
   uint64_t dead_count() const { return dead_count_.load(std::memory_order_relaxed); }
 
@@ -54,7 +56,9 @@ class Consolidator {
     uint64_t sequence;
   };
 
-  bool Begin(uint64_t oldest_cut) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool Begin() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Moves what may be freed from dead_ to doomed_.
+  void TakeDead() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void MoveEntry() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Unmark() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Free(std::vector<Slot>* freed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -64,7 +68,7 @@ class Consolidator {
   std::atomic<uint64_t> dead_count_{0};  // dead or doomed, not free yet
 
   Mutex dead_mutex_;
-  std::vector<Dead> dead_ ABSL_GUARDED_BY(dead_mutex_);
+  std::vector<Dead> dead_ ABSL_GUARDED_BY(dead_mutex_);  // in the order of their deletion
 
   Mutex mutex_;
   Phase phase_ ABSL_GUARDED_BY(mutex_) = Phase::kIdle;
