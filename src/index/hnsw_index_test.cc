@@ -6,8 +6,11 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <limits>
+#include <numeric>
 #include <set>
+#include <utility>
 
 #include "common/texmex.h"
 #include "index/testing/fixtures.h"
@@ -412,6 +415,39 @@ TEST(Index, TiesAreInTheOrderOfSlots) {
   for (Slot i = 0; i < 100; ++i) EXPECT_EQ(hits[i], (Hit{i, 0.0f, testing::LabelOf(i)}));
 }
 
+// Of more equals than fit, the first labels are the result, however narrow the beam.
+TEST(Index, TiesAtTheCutAreInTheOrderOfLabels) {
+  constexpr uint32_t kDimension = 16;
+  for (const bool bytes : {true, false}) {
+    for (const Quantization quantization : {Quantization::kSq8, Quantization::kNone}) {
+      Vectors vectors =
+          bytes ? ByteVectors(2000, kDimension, 1) : ClusteredVectors(2000, kDimension, 1);
+      const std::vector<float> same = vectors[0];
+      vectors.resize(2300, same);
+      const auto index = MakeIndex(OptionsOf(kDimension, Metric::kL2, quantization));
+      std::vector<uint64_t> labels(vectors.size());
+      std::iota(labels.begin(), labels.end(), 0);
+      Random random(5);
+      for (size_t i = labels.size(); i > 1; --i) std::swap(labels[i - 1], labels[random.Below(i)]);
+      for (size_t i = 0; i < vectors.size(); ++i) {
+        ASSERT_TRUE(index->Put(vectors[i], labels[i]).ok());
+      }
+      LinkAll(*index);
+      for (const auto& [k, ef] :
+           {std::pair(10u, 10u), {10u, 12u}, {10u, 64u}, {50u, 64u}, {100u, 64u}, {200u, 200u}}) {
+        SearchOptions options;
+        options.k = k;
+        options.ef = ef;
+        options.label_less = std::less<>();
+        const auto found = SearchOrDie(*index, same, options);
+        options.exact = true;
+        const auto expected = SearchOrDie(*index, same, options);
+        EXPECT_EQ(found, expected) << "k " << k << ", ef " << ef << ", bytes " << bytes;
+      }
+    }
+  }
+}
+
 TEST(Index, AFilterThatMatchesNothingGivesNothing) {
   const auto index = MakeIndex(OptionsOf(8));
   PutAll(*index, ClusteredVectors(500, 8, 1));
@@ -577,6 +613,31 @@ TEST(Index, SurvivesReplacingEverythingSeveralTimes) {
   EXPECT_EQ(index->Stats().live_count, count);
   EXPECT_GE(RecallAt10(*index, queries, 64), recall - 0.01);
   EXPECT_LE(static_cast<double>(index->Stats().memory_bytes), 1.3 * static_cast<double>(memory));
+}
+
+// Few links lead from one cluster to another: repairing must keep them.
+TEST(Index, SurvivesReplacingClusters) {
+  constexpr size_t kCount = 8000;
+  constexpr uint32_t kDimension = 128;
+  constexpr size_t kClusters = 16;
+  const auto index = MakeIndex(OptionsOf(kDimension));
+  auto slots = PutAll(*index, ClusteredVectors(kCount, kDimension, 1, kClusters));
+  LinkAll(*index);
+  const Vectors queries = ClusteredVectors(100, kDimension, 99, kClusters);
+  const double recall = RecallAt10(*index, queries, 200);
+  const Vectors replacements = ClusteredVectors(kCount, kDimension, 2, kClusters);
+  for (size_t i = 0; i < kCount; ++i) {
+    const auto slot = index->Put(replacements[i], i);
+    ASSERT_TRUE(slot.ok());
+    index->Delete(slots[i]);
+    slots[i] = *slot;
+    if (i % 64 == 0) {
+      LinkAll(*index);
+      ConsolidateAll(*index);
+    }
+  }
+  LinkAll(*index);
+  EXPECT_GE(RecallAt10(*index, queries, 200), recall - 0.01);
 }
 
 }  // namespace

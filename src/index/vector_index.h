@@ -87,9 +87,9 @@ struct SearchOptions {
   std::optional<uint64_t> filter_count;
   FilterPlan filter_plan = FilterPlan::kAuto;  // others: to measure or test them
   // The order of labels among hits of one score, also of those at the cut: of more
-  // than fit into k, the first by this order are the result. Where the graph is
-  // walked and holds very many equals (kTieScanMax), some may be missed as any
-  // neighbour may. Empty: by slot, whichever were met.
+  // than fit into k, the first by this order are the result. Where a large graph
+  // is walked and holds thousands of equals, some may be missed as any neighbour
+  // may. Empty: by slot, whichever were met.
   std::function<bool(uint64_t, uint64_t)> label_less;
 };
 

@@ -20,8 +20,10 @@ float AlphaOf(Metric metric) {
 
 // A node with fewer links after a repair is linked anew.
 constexpr size_t kLinksMin = 4;
-// So many of the nodes that a doomed neighbour led to are looked at to take its place: the
-// first, which are the nearest to it, so that a long link is followed by a long one.
+// So many of the nodes that a doomed neighbour led to are looked at to take its place, from both
+// ends of its list in turn: first stand the nearest to it, so that a long link is followed by a
+// long one; last those of its farther neighbours, and those that linked themselves to it since,
+// without which clusters fall apart.
 constexpr size_t kSuccessors = 12;
 
 }  // namespace
@@ -180,9 +182,10 @@ bool Linker::RepairLevel(const Scorer& scorer, Slot slot, int level, LinkScratch
     graph_.CopyLinks(neighbour, level, &around);
     size_t successors = 0;
     for (size_t i = 0; i < around.size() && successors < kSuccessors; ++i) {
-      if (around[i] >= slot_count || doomed(around[i])) continue;
+      const Slot other = around[i % 2 == 0 ? i / 2 : around.size() - 1 - i / 2];
+      if (other >= slot_count || doomed(other)) continue;
       ++successors;
-      if (seen.Insert(around[i])) neighbours.push_back(around[i]);
+      if (seen.Insert(other)) neighbours.push_back(other);
     }
   }
   std::erase_if(list, doomed);

@@ -19,10 +19,9 @@ constexpr uint64_t kFarRarity = 4;
 // The beam on codes is wider than k by what is reranked, at the most by this.
 constexpr size_t kRerankBeamMore = 16;
 
-// Up to so many live vectors, a tie that goes on beyond what a walk found is resolved
-// by a scan: it takes some milliseconds. With more of them, the walk is widened to
-// kTieWidthMax.
-constexpr uint64_t kTieScanMax = 100'000;
+// Up to so many bytes of floats, a tie that goes on beyond what a walk found is resolved by a scan:
+// it takes some milliseconds. With more of them, the walk is widened to kTieWidthMax.
+constexpr uint64_t kTieScanBytesMax = uint64_t{32} << 20;
 constexpr size_t kTieWidthMax = 4096;
 constexpr size_t kTieWidening = 8;
 
@@ -101,8 +100,9 @@ StatusOr<std::vector<Hit>> Searcher::Run(std::span<const float> query) {
     VECTRON_ASSIGN_OR_RETURN(std::vector<Hit> hits, Find(query, &ties_go_on));
     if (hits.size() > options_.k) hits.resize(options_.k);
     if (!ties_go_on) return hits;
-    const uint64_t live = core_.live_count.load(std::memory_order_relaxed);
-    if (options_.exact || live <= kTieScanMax) return FindOrdered();
+    const uint64_t live_bytes =
+        core_.live_count.load(std::memory_order_relaxed) * core_.space.dimension() * sizeof(float);
+    if (options_.exact || live_bytes <= kTieScanBytesMax) return FindOrdered();
     if (k_ >= kTieWidthMax) return hits;
     k_ = std::min(k_ * kTieWidening, kTieWidthMax);
   }
@@ -129,8 +129,10 @@ StatusOr<std::vector<Hit>> Searcher::Find(std::span<const float> query, bool* ti
     scorer.Prepare(query.data(), &scratch_.query);
     query_holds_bytes_ =
         scorer.LosslessFor(true) && core_.space.HoldsBytes(scratch_.exact_query.values.As<float>());
+    // One more than asked for shows whether there is a tie at the cut.
+    const size_t wanted = options_.label_less ? k_ + 1 : k_;
     ef_min_ = scorer.exact() || query_holds_bytes_
-                  ? k_
+                  ? wanted
                   : std::min<size_t>(RerankCount(), k_ + kRerankBeamMore);
     refused_from_ = std::numeric_limits<float>::infinity();
     if (!SearchGraph(scorer) || !ScanTail(scorer, scratch_.query, head, Found())) return GivenUp();
@@ -193,15 +195,15 @@ size_t Searcher::RerankCount() const {
 // A beam as wide as the index is the whole index; a request for more must not
 // allocate more.
 size_t Searcher::FoundMax() const {
-  // One more than asked for shows whether there is a tie at the cut.
   const size_t wanted =
-      options_.exact ? k_ + 1 : std::max<size_t>({options_.ef, k_, RerankCount()});
+      options_.exact ? k_ + 1 : std::max<size_t>({options_.ef, k_ + 1, RerankCount()});
   return std::min<size_t>(wanted, 2 * core_.SlotCount() + 1024);
 }
 
 bool Searcher::SearchGraph(const Scorer& scorer) {
   const Graph::Entry entry = core_.graph.entry();
-  if (entry.slot == kNoSlot) return true;
+  // Nothing is linked, or for a moment nothing that lasts.
+  if (entry.slot == kNoSlot) return LiveInGraph() == 0 || ScanAll(scorer, scratch_.query, Found());
   // Loaded after the entry, which is thus below.
   const Walker walker(core_.graph, scorer, core_.SlotCount());
   if (!filter_.passes_all()) return SearchFiltered(walker, scorer, entry);
@@ -317,7 +319,8 @@ bool Searcher::BestHits(const Scorer& scorer, std::vector<Hit>* hits, bool* ties
                          scorer.LosslessFor(query_holds_bytes_));
   if (!exact && !MeasureBest(scorer, hits)) return false;
   const Hit last_found = hits->empty() ? Hit() : hits->back();
-  const bool found_more = found.size() > hits->size() || found.full();
+  const bool found_more = found.size() > hits->size() || found.full() ||
+                          refused_from_ < std::numeric_limits<float>::infinity();
   std::sort(hits->begin(), hits->end(), [](const Hit& a, const Hit& b) {
     return a.distance != b.distance ? a.distance < b.distance : a.slot < b.slot;
   });
