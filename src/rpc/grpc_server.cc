@@ -58,6 +58,11 @@ void SetLimits(const GrpcServerOptions& options, grpc::ServerBuilder* builder) {
   builder->SetMaxReceiveMessageSize(ToInt(options.message_bytes_max));
   // What we send is bounded by what was asked for, not by this.
   builder->SetMaxSendMessageSize(-1);
+  // Nobody is told beforehand what a compressed message comes to: a few megabytes may be gigabytes,
+  // which are there before the limit is looked at. They are refused (UNIMPLEMENTED).
+  builder->AddChannelArgument(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
+                              1 << GRPC_COMPRESS_NONE);
+  builder->AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
   builder->SetResourceQuota(grpc::ResourceQuota("vectron").Resize(options.memory_bytes_max));
   builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.streams_per_connection_max);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, ToInt(options.keepalive_interval));
@@ -84,18 +89,19 @@ int DefaultThreadCount() { return std::max(1, UsableCores() / 4); }
 
 StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOptions& options,
                                                         const std::vector<Service*>& services) {
-  std::unique_ptr<GrpcServer> server(new GrpcServer(services));
+  std::unique_ptr<GrpcServer> server(new GrpcServer(options, services));
   VECTRON_RETURN_IF_ERROR(server->Build(options));
   return server;
 }
 
-GrpcServer::GrpcServer(const std::vector<Service*>& services)
+GrpcServer::GrpcServer(const GrpcServerOptions& options, const std::vector<Service*>& services)
     : health_(NamesOf(services)),
       reflection_([&] {
         std::vector<std::string> names = NamesOf(services);
         names.push_back(health_.name());
         return names;
       }()),
+      calls_{.live = {}, .untaken = UntakenAnswers(options.answers_bytes_max)},
       large_({.name = "grpc-large", .thread_count = DefaultThreadCount()}) {
   for (const Service* service : services) AddMethods(*service);
   AddMethods(health_);
@@ -120,7 +126,7 @@ Status GrpcServer::Build(const GrpcServerOptions& options) {
   const int thread_count = options.thread_count > 0 ? options.thread_count : DefaultThreadCount();
   for (int i = 0; i < thread_count; ++i) {
     loops_.push_back(std::make_unique<ServerLoop>(
-        fmt::format("grpc-{}", i), ServerLoop::Environment{&generic_, &methods_, &large_, &live_},
+        fmt::format("grpc-{}", i), ServerLoop::Environment{&generic_, &methods_, &large_, &calls_},
         builder.AddCompletionQueue()));
   }
   intake_ = builder.experimental().AddExternalConnectionAcceptor(
@@ -152,7 +158,7 @@ void GrpcServer::Shutdown(std::chrono::milliseconds grace) {
   CondVar changed;
   bool closed = false;
   Thread cutter("grpc-stop", ThreadPriority::kNormal, [&] {
-    if (!live_.WaitNone(grace)) return;
+    if (!calls_.live.WaitNone(grace)) return;
     const TimePoint until = SystemClock().Now() + kHangUpPatience;
     MutexLock lock(mutex);
     while (!closed && SystemClock().Now() < until) {

@@ -35,6 +35,9 @@ struct GrpcServerOptions {
   size_t message_bytes_max = 64 << 20;
   // gRPC's own buffers; beyond it connections are slowed, then closed.
   size_t memory_bytes_max = 1 << 30;
+  // Answers that clients have not taken yet, which those buffers do not count: beyond it a call is
+  // OVERLOADED.
+  size_t answers_bytes_max = 512 << 20;
   int streams_per_connection_max = 1024;
   // A peer that does not answer a ping is given up: its requests are cancelled.
   std::chrono::milliseconds keepalive_interval{30'000};
@@ -77,7 +80,7 @@ class GrpcServer {
   // gRPC's end for sockets that were accepted outside of it.
   using Intake = grpc::experimental::ExternalConnectionAcceptor;
 
-  explicit GrpcServer(const std::vector<Service*>& services);
+  GrpcServer(const GrpcServerOptions& options, const std::vector<Service*>& services);
 
   Status Build(const GrpcServerOptions& options);
   void AddMethods(const Service& service);
@@ -85,7 +88,7 @@ class GrpcServer {
   HealthService health_;
   ReflectionService reflection_;
   StringMap<const Service::MakeHandler*> methods_;
-  LiveCalls live_;
+  ServerCall::Shared calls_;
   // Decodes and serves large requests, so that small ones do not wait behind them.
   ThreadPool large_;
 

@@ -71,8 +71,11 @@ class EchoService final : public Service {
 class ServedCallsTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    auto server = GrpcServer::Start(
-        {.listen = "127.0.0.1:0", .thread_count = 2, .message_bytes_max = 1 << 20}, {&echo_});
+    auto server = GrpcServer::Start({.listen = "127.0.0.1:0",
+                                     .thread_count = 2,
+                                     .message_bytes_max = 1 << 20,
+                                     .answers_bytes_max = 1 << 20},
+                                    {&echo_});
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
     channel_ = MakeChannel(server_->address(), {.own_connection = true});
@@ -149,6 +152,67 @@ TEST_F(ServedCallsTest, RefusesUnknownMethodsAndWhatIsNoMessage) {
   EXPECT_EQ(Call("/test.Echo/Echo", request, &response).error_code(),
             grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_TRUE(Echo("goes on", &text).ok());
+}
+
+// It could be thousands of times as long as what came, and is not looked at.
+TEST_F(ServedCallsTest, RefusesCompressedMessages) {
+  HealthCheckRequest request;
+  request.set_service(std::string(100'000, 'x'));
+  HealthCheckRequest response;
+  for (const auto algorithm : {GRPC_COMPRESS_GZIP, GRPC_COMPRESS_DEFLATE}) {
+    grpc::ClientContext context;
+    context.set_compression_algorithm(algorithm);
+    const grpc::Status status = Call("/test.Echo/Echo", request, &response, &context);
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED);
+    EXPECT_THAT(status.error_message(), HasSubstr("disabled"));
+  }
+}
+
+TEST_F(ServedCallsTest, AnswersThatNobodyTakesAreBounded) {
+  const std::string large(900'000, 'x');
+  HealthCheckRequest request;
+  request.set_service(large);
+  // Its window stays as small as it begins.
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  const auto narrow =
+      grpc::CreateCustomChannel(server_->address(), grpc::InsecureChannelCredentials(), arguments);
+  grpc::TemplatedGenericStub<HealthCheckRequest, HealthCheckRequest> stub(narrow);
+  grpc::CompletionQueue queue;
+  const auto next = [&queue] {
+    void* tag = nullptr;
+    bool ok = false;
+    EXPECT_TRUE(queue.Next(&tag, &ok));
+    return ok;
+  };
+  grpc::ClientContext context;
+  const auto idle = stub.PrepareCall(&context, "/test.Echo/Echo", &queue);
+  idle->StartCall(nullptr);
+  ASSERT_TRUE(next());
+  idle->WriteLast(request, {}, nullptr);
+  ASSERT_TRUE(next());
+
+  // Its answer fills the window and waits.
+  std::string answer;
+  grpc::Status refused;
+  for (int i = 0; i < 1000 && refused.ok(); ++i) refused = Echo(large, &answer);
+  EXPECT_EQ(ReasonOf(FromGrpcStatus(refused)), Reason::kOverloaded) << refused.error_message();
+  EXPECT_TRUE(Echo("small", &answer).ok());
+
+  HealthCheckRequest response;
+  idle->Read(&response, nullptr);
+  ASSERT_TRUE(next());
+  EXPECT_TRUE(response.service() == large);
+  grpc::Status status;
+  idle->Finish(&status, nullptr);
+  ASSERT_TRUE(next());
+  EXPECT_TRUE(status.ok());
+  for (int i = 0; i < 1000; ++i) {
+    status = Echo(large, &answer);
+    if (status.ok()) break;
+  }
+  EXPECT_TRUE(status.ok()) << status.error_message();
 }
 
 TEST_F(ServedCallsTest, TellsACallThatItsClientHasGone) {

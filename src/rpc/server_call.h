@@ -47,6 +47,28 @@ class LiveCalls {
   size_t count_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
+// Bytes of the answers of calls that their clients have not taken yet. Thread-safe.
+class UntakenAnswers {
+ public:
+  explicit UntakenAnswers(size_t bytes_max) : bytes_max_(bytes_max) {}
+
+  // False, and nothing counted, if there are others and with them it were too many: one alone may
+  // be of any size.
+  bool TryAdd(size_t bytes) {
+    const size_t others = bytes_.fetch_add(bytes, std::memory_order_relaxed);
+    if (others == 0 || others + bytes <= bytes_max_) return true;
+    Remove(bytes);
+    return false;
+  }
+  void Remove(size_t bytes) { bytes_.fetch_sub(bytes, std::memory_order_relaxed); }
+
+  size_t bytes_max() const { return bytes_max_; }
+
+ private:
+  const size_t bytes_max_;
+  std::atomic<size_t> bytes_{0};
+};
+
 // Serves one call: what a method of a Service makes for it. Its methods are called
 // by the server's threads: OnRead and OnWritten once for each Read and Write that was
 // begun, OnCancelled at most once and at any moment.
@@ -83,10 +105,15 @@ class ServerCall {
     const Kind kind;
   };
 
-  // Waits for one call of the service at `queue`. Once accepted it is among `live`,
-  // which outlives it, until it is over.
+  // What the calls of a server share, and which outlives them.
+  struct Shared {
+    LiveCalls live;  // from when it was accepted until it is over
+    UntakenAnswers untaken;
+  };
+
+  // Waits for one call of the service at `queue`.
   static void Await(grpc::AsyncGenericService* service, grpc::ServerCompletionQueue* queue,
-                    LiveCalls* live);
+                    Shared* shared);
 
   ServerCall(const ServerCall&) = delete;
   ServerCall& operator=(const ServerCall&) = delete;
@@ -97,7 +124,7 @@ class ServerCall {
   void Read(grpc::ByteBuffer* message);
   void Write(const grpc::ByteBuffer& message);
   void Finish(const grpc::Status& status);
-  // With OK.
+  // With OK; with OVERLOADED if clients have left too much untaken.
   void WriteAndFinish(const grpc::ByteBuffer& message);
 
   // For the server's loop -------------------------------------------------
@@ -114,13 +141,13 @@ class ServerCall {
   void DeliverRead(bool ok, bool alone);
 
  private:
-  explicit ServerCall(LiveCalls* live) : live_(*live), stream_(&context_) {}
+  explicit ServerCall(Shared* shared) : shared_(*shared), stream_(&context_) {}
   ~ServerCall() = default;
 
   void Begin() { under_way_.fetch_add(1, std::memory_order_relaxed); }
   void End();
 
-  LiveCalls& live_;
+  Shared& shared_;
   grpc::GenericServerContext context_;
   grpc::GenericServerAsyncReaderWriter stream_;
   std::shared_ptr<CallHandler> handler_;
@@ -130,6 +157,7 @@ class ServerCall {
   std::atomic<bool> finished_{false};
 
   grpc::ByteBuffer* message_ = nullptr;  // of the last Read
+  size_t answer_bytes_ = 0;              // among shared_.untaken until the call is finished
 
   Event accepted_{this, Event::Kind::kAccepted};
   Event read_{this, Event::Kind::kRead};

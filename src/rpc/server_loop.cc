@@ -50,7 +50,7 @@ void ServerLoop::Stop() {
     MutexLock lock(mutex_);
     while (!marked_) marked_cond_.Wait(mutex_);
   }
-  environment_.live->WaitNone();
+  environment_.calls->live.WaitNone();
   queue_->Shutdown();
   thread_->Join();
   thread_ = nullptr;

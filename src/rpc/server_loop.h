@@ -29,7 +29,7 @@ class ServerLoop {
     const StringMap<const Service::MakeHandler*>* methods = nullptr;
     // Takes requests that are long to decode.
     ThreadPool* large = nullptr;
-    LiveCalls* live = nullptr;
+    ServerCall::Shared* calls = nullptr;
   };
 
   ServerLoop(const std::string& name, const Environment& environment,
@@ -54,7 +54,7 @@ class ServerLoop {
   void Handle(const Event& event, bool ok);
   void Serve(ServerCall* call);
   void DeliverMessages();
-  void Await() { ServerCall::Await(environment_.service, queue_.get(), environment_.live); }
+  void Await() { ServerCall::Await(environment_.service, queue_.get(), environment_.calls); }
 
   const std::string name_;
   const Environment environment_;
