@@ -90,7 +90,7 @@ Status Node::Open(const DataDir& dir) {
 }
 
 Status Node::Ready() {
-  Status status = worker_->Ready();
+  Status status = worker_->Settled();
   if (!status.ok()) front_->SetProgress(std::string(status.message()));
   return status;
 }

@@ -57,8 +57,8 @@ class Node {
   // (what and where), INCOMPATIBLE_FORMAT.
   Status Open(const DataDir& dir);
 
-  // After Open. OK once every shard that was there before serves again; else what is
-  // missing, which those who ask are told as well.
+  // After Open. OK once every shard that was there before serves again, or waits for room on the
+  // disk; else what is missing, which those who ask are told as well.
   Status Ready();
 
   // Once ready: answers requests from now on.

@@ -117,7 +117,7 @@ void Announce(const Node& node, const DataDir& dir) {
   std::fflush(stdout);
 }
 
-// Until every shard serves again. True: ready; false: a signal came.
+// Until every shard serves again, or waits for room on the disk. True: ready; false: a signal came.
 StatusOr<bool> WaitReady(Node* node, StopSignals* signals) {
   constexpr std::chrono::milliseconds kPoll{10};
   constexpr std::chrono::seconds kSayEvery{5};

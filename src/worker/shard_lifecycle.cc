@@ -140,6 +140,10 @@ StatusOr<HostedShardPtr> ShardLifecycle::OpenAndStart(const Wanted& wanted) {
   // The log is the last to know of a shard and the first to forget it (see the class
   // comment): what it knows of was there.
   options.must_exist = environment_.host->HasLog(GroupOf(id));
+  // A new one waits for room as everything new does.
+  if (!options.must_exist) {
+    VECTRON_RETURN_IF_ERROR(Annotate(environment_.check_growth(), "a new shard"));
+  }
   VECTRON_ASSIGN_OR_RETURN(std::shared_ptr<shard::Shard> shard,
                            shard::Shard::Open(options, environment_.shard));
   consensus::GroupOptions group;
@@ -266,7 +270,11 @@ Status ShardLifecycle::WhyNotServing(ShardId shard) const {
                    fmt::format("{}: {}", context, std::string(entry->second.failure.message())));
 }
 
-Status ShardLifecycle::Ready() const {
+Status ShardLifecycle::Ready() const { return Missing(/*without_room_too=*/true); }
+
+Status ShardLifecycle::Settled() const { return Missing(/*without_room_too=*/false); }
+
+Status ShardLifecycle::Missing(bool without_room_too) const {
   MutexLock lock(mutex_);
   if (map_version_ == 0) {
     return MakeError(Reason::kUnavailable, "the worker has not seen the cluster map yet");
@@ -274,6 +282,7 @@ Status ShardLifecycle::Ready() const {
   for (const auto& [shard, entry] : entries_) {
     if (!entry.wanted.has_value() || entry.state == State::kServing) continue;
     if (!entry.failure.ok()) {
+      if (ReasonOf(entry.failure) == Reason::kDiskFull && !without_room_too) continue;
       return Annotate(entry.failure, fmt::format("shard {} cannot serve", shard.value()));
     }
     return MakeError(Reason::kUnavailable, fmt::format("shard {} is being opened", shard.value()));

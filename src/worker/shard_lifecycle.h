@@ -41,6 +41,8 @@ class ShardLifecycle : public std::enable_shared_from_this<ShardLifecycle> {
     TimerQueue* timers = nullptr;
     ShardTable* table = nullptr;
     shard::ShardEnvironment shard;
+    // Why nothing may be added to the disk.
+    std::function<Status()> check_growth = [] { return OkStatus(); };
   };
 
   ShardLifecycle(Options options, const Environment& environment);
@@ -63,6 +65,8 @@ class ShardLifecycle : public std::enable_shared_from_this<ShardLifecycle> {
   Status WhyNotServing(ShardId shard) const;
   // OK if all that the map assigns to this node is in the table.
   Status Ready() const;
+  // The same, but for shards that were tried and wait for room on the disk.
+  Status Settled() const;
 
   // Replicas that cannot serve, and why.
   struct Failure {
@@ -102,6 +106,7 @@ class ShardLifecycle : public std::enable_shared_from_this<ShardLifecycle> {
     Status failure;
   };
 
+  Status Missing(bool without_room_too) const;
   // Starts what brings the entry nearer to what is wanted.
   void Advance(ShardId shard, Entry* entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Submit(std::function<void()> task);

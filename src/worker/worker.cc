@@ -35,7 +35,8 @@ class WorkerImpl final : public Worker {
 
   Status Begin();
 
-  Status Ready() const override;
+  Status Ready() const override { return Check(&ShardLifecycle::Ready); }
+  Status Settled() const override { return Check(&ShardLifecycle::Settled); }
   void Stop(Deadline deadline) override { Shut(deadline, ShardLifecycle::StopMode::kMakeDurable); }
 
   void Write(rpc::WriteRequest request, Callback<WriteResult> done) override {
@@ -57,6 +58,8 @@ class WorkerImpl final : public Worker {
  private:
   void Shut(Deadline deadline, ShardLifecycle::StopMode mode);
   // Once a second: the disk, the shards' background work, the gauges.
+  // And those shards serve that the lifecycle finds to be there.
+  Status Check(Status (ShardLifecycle::*shards)() const) const;
   void RunDuties();
   void ScheduleDuties();
 
@@ -111,8 +114,11 @@ WorkerImpl::WorkerImpl(const WorkerOptions& options, const WorkerEnvironment& en
   lifecycle_ = std::make_shared<ShardLifecycle>(
       ShardLifecycle::Options{options.node, options.dir, options.lifecycle_thread_count,
                               options.tail_scan_max},
-      ShardLifecycle::Environment{
-          environment.host, &timers_, &table_, {environment.clock, resources_, &background_}});
+      ShardLifecycle::Environment{environment.host,
+                                  &timers_,
+                                  &table_,
+                                  {environment.clock, resources_, &background_},
+                                  [this] { return gate_->CheckRoom(RoomUse::kGrowth); }});
   link_ = std::make_shared<ClusterLink>(
       ClusterLink::Options{options.node, options.dir, options.internal_address, options.labels,
                            options.heartbeat, options.poll},
@@ -141,10 +147,10 @@ Status WorkerImpl::Begin() {
   return OkStatus();
 }
 
-Status WorkerImpl::Ready() const {
+Status WorkerImpl::Check(Status (ShardLifecycle::*shards)() const) const {
   if (stopped_) return MakeError(Reason::kShuttingDown, "the worker is shutting down");
   VECTRON_RETURN_IF_ERROR(link_->Registered());
-  VECTRON_RETURN_IF_ERROR(lifecycle_->Ready());
+  VECTRON_RETURN_IF_ERROR((lifecycle_.get()->*shards)());
   for (const HostedShardPtr& hosted : table_.All()) {
     VECTRON_ASSIGN_OR_RETURN(const consensus::GroupStatus group,
                              environment_.host->GetStatus(hosted->group()));

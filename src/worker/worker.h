@@ -83,9 +83,12 @@ class Worker : public rpc::WorkerApi {
   static StatusOr<std::unique_ptr<Worker>> Start(const WorkerOptions& options,
                                                  const WorkerEnvironment& environment);
 
-  // Every replica that the newest known map assigns to this node serves. For
-  // /readyz and for tests; not OK says what is missing.
+  // Every replica that the newest known map assigns to this node serves; not OK says what is
+  // missing.
   virtual Status Ready() const = 0;
+  // The same, but for replicas that wait for room on the disk: others may be what makes some.
+  // CORRUPTION, INCOMPATIBLE_FORMAT: one will never serve.
+  virtual Status Settled() const = 0;
 
   // Refuses new requests (SHUTTING_DOWN), waits for those under way until `deadline`,
   // makes the shards durable (so that the next start is fast), closes them.
