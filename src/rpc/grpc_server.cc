@@ -126,7 +126,8 @@ Status GrpcServer::Build(const GrpcServerOptions& options) {
   const int thread_count = options.thread_count > 0 ? options.thread_count : DefaultThreadCount();
   for (int i = 0; i < thread_count; ++i) {
     loops_.push_back(std::make_unique<ServerLoop>(
-        fmt::format("grpc-{}", i), ServerLoop::Environment{&generic_, &methods_, &large_, &calls_},
+        fmt::format("grpc-{}", i),
+        ServerLoop::Environment{&generic_, &methods_, &large_, &calls_, options.request_patience},
         builder.AddCompletionQueue()));
   }
   intake_ = builder.experimental().AddExternalConnectionAcceptor(

@@ -46,6 +46,8 @@ struct GrpcServerOptions {
   // is closed.
   std::chrono::milliseconds handshake_timeout{10'000};
   std::chrono::milliseconds idle_timeout{3'600'000};
+  // A call whose first message has not come whole after so long, or a little more, is cancelled.
+  std::chrono::milliseconds request_patience{120'000};
   // What the health service says at first.
   bool serving = true;
 };

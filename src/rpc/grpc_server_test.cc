@@ -215,6 +215,34 @@ TEST_F(ServedCallsTest, AnswersThatNobodyTakesAreBounded) {
   EXPECT_TRUE(status.ok()) << status.error_message();
 }
 
+TEST(GrpcServerTest, CallsWhoseRequestDoesNotComeAreCancelled) {
+  EchoService echo;
+  const auto server =
+      GrpcServer::Start({.listen = "127.0.0.1:0", .request_patience = milliseconds(200)}, {&echo});
+  ASSERT_TRUE(server.ok()) << server.status();
+  const auto channel = MakeChannel((*server)->address(), {.own_connection = true});
+  grpc::TemplatedGenericStub<HealthCheckRequest, HealthCheckRequest> stub(channel);
+  grpc::CompletionQueue queue;
+  const auto next = [&queue] {
+    void* tag = nullptr;
+    bool ok = false;
+    EXPECT_TRUE(queue.Next(&tag, &ok));
+    return ok;
+  };
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
+  const auto silent = stub.PrepareCall(&context, "/test.Echo/Echo", &queue);
+  silent->StartCall(nullptr);
+  ASSERT_TRUE(next());
+  HealthCheckRequest response;
+  silent->Read(&response, nullptr);
+  EXPECT_FALSE(next());
+  grpc::Status status;
+  silent->Finish(&status, nullptr);
+  ASSERT_TRUE(next());
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::CANCELLED) << status.error_message();
+}
+
 TEST_F(ServedCallsTest, TellsACallThatItsClientHasGone) {
   grpc::ClientContext context;
   Thread client("client", ThreadPriority::kNormal, [&] {

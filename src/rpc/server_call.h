@@ -99,9 +99,9 @@ class ServerCall {
  public:
   // A thing that the call's completion queue tells of.
   struct Event {
-    enum class Kind { kAccepted, kRead, kWritten, kFinished, kEnded, kMark };
+    enum class Kind { kAccepted, kRead, kWritten, kFinished, kEnded, kMark, kTick };
     Event(ServerCall* owner, Kind what) : call(owner), kind(what) {}
-    ServerCall* const call;  // null: kMark, which is no call's
+    ServerCall* const call;  // null: kMark and kTick, which are no call's
     const Kind kind;
   };
 
@@ -124,6 +124,8 @@ class ServerCall {
   void Read(grpc::ByteBuffer* message);
   void Write(const grpc::ByteBuffer& message);
   void Finish(const grpc::Status& status);
+  // Breaks the call: what is under way ends, and the client is told CANCELLED.
+  void Cancel() { context_.TryCancel(); }
   // With OK; with OVERLOADED if clients have left too much untaken.
   void WriteAndFinish(const grpc::ByteBuffer& message);
 

@@ -17,6 +17,8 @@ constexpr size_t kMessageCountMax = 64;
 // Decoding goes at about a GB/s: longer messages would hold up the calls behind
 // them for tens of microseconds.
 constexpr size_t kLargeBytes = 64 << 10;
+// Ticks within the patience with clients that send half a request.
+constexpr int kTicksOfPatience = 4;
 
 class UnknownMethod final : public CallHandler {
  public:
@@ -38,6 +40,7 @@ ServerLoop::~ServerLoop() { Stop(); }
 
 void ServerLoop::Start() {
   for (int i = 0; i < kAwaitedCount; ++i) Await();
+  SetTick();
   thread_ = std::make_unique<Thread>(name_, ThreadPriority::kNormal, [this] { Run(); });
 }
 
@@ -79,13 +82,18 @@ void ServerLoop::Handle(const Event& event, bool ok) {
       Await();
       return Serve(event.call);
     case Event::Kind::kRead:
+      unread_.erase(event.call);
       messages_.push_back({event.call, ok});
       return;
     case Event::Kind::kWritten:
     case Event::Kind::kFinished:
     case Event::Kind::kEnded:
       return event.call->OnEvent(event.kind, ok);
+    case Event::Kind::kTick:
+      return OnTick(ok);
     case Event::Kind::kMark: {
+      ending_ = true;
+      tick_alarm_.Cancel();
       MutexLock lock(mutex_);
       marked_ = true;
       marked_cond_.NotifyAll();
@@ -96,8 +104,27 @@ void ServerLoop::Handle(const Event& event, bool ok) {
 
 void ServerLoop::Serve(ServerCall* call) {
   const auto method = environment_.methods->find(std::string_view(call->method()));
-  call->Serve(method == environment_.methods->end() ? std::make_shared<UnknownMethod>()
-                                                    : (*method->second)());
+  if (method == environment_.methods->end()) return call->Serve(std::make_shared<UnknownMethod>());
+  unread_.emplace(call, ticks_);
+  call->Serve((*method->second)());
+}
+
+void ServerLoop::SetTick() {
+  const auto period = environment_.request_patience / kTicksOfPatience;
+  tick_alarm_.Set(queue_.get(),
+                  gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                               gpr_time_from_millis(period.count(), GPR_TIMESPAN)),
+                  &tick_);
+}
+
+// A call that is awaited has a Read under way, and thus is there.
+void ServerLoop::OnTick(bool ok) {
+  if (!ok || ending_) return;
+  ++ticks_;
+  for (const auto& [call, since] : unread_) {
+    if (ticks_ - since > kTicksOfPatience) call->Cancel();
+  }
+  SetTick();
 }
 
 void ServerLoop::DeliverMessages() {

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <absl/container/flat_hash_map.h>
 #include <grpcpp/alarm.h>
 #include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/grpcpp.h>
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -30,6 +32,8 @@ class ServerLoop {
     // Takes requests that are long to decode.
     ThreadPool* large = nullptr;
     ServerCall::Shared* calls = nullptr;
+    // How long a client may take to send its first message, about.
+    std::chrono::milliseconds request_patience{120'000};
   };
 
   ServerLoop(const std::string& name, const Environment& environment,
@@ -54,6 +58,9 @@ class ServerLoop {
   void Handle(const Event& event, bool ok);
   void Serve(ServerCall* call);
   void DeliverMessages();
+  void SetTick();
+  // Breaks calls whose first message does not come.
+  void OnTick(bool ok);
   void Await() { ServerCall::Await(environment_.service, queue_.get(), environment_.calls); }
 
   const std::string name_;
@@ -67,7 +74,14 @@ class ServerLoop {
   CondVar marked_cond_;
   bool marked_ ABSL_GUARDED_BY(mutex_) = false;
 
-  std::vector<Message> messages_;  // of the thread
+  // Of the thread:
+  std::vector<Message> messages_;
+  grpc::Alarm tick_alarm_;
+  Event tick_{nullptr, Event::Kind::kTick};
+  uint64_t ticks_ = 0;
+  bool ending_ = false;
+  // Calls whose first message is awaited, since which tick.
+  absl::flat_hash_map<ServerCall*, uint64_t> unread_;
   std::unique_ptr<Thread> thread_;
 };
 
