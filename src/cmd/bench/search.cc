@@ -140,7 +140,7 @@ class Searcher {
 
 Status CheckOptions(const SearchOptions& options, const VectorFile& queries, const IdFile* truth) {
   if (options.query_count > queries.count()) {
-    return InvalidArgument(fmt::format("--queries {}: {} has {} rows", options.query_count,
+    return InvalidArgument(fmt::format("--query-count {}: {} has {} rows", options.query_count,
                                        options.query_path, queries.count()));
   }
   if (options.k < 1) return InvalidArgument("--k must be at least 1");
