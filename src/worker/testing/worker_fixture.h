@@ -85,7 +85,7 @@ class WorkerFixture : public ::testing::Test {
     Mutex mutex;
     CondVar never;
     MutexLock lock(mutex);
-    for (int i = 0; i < 10'000; ++i) {
+    for (int i = 0; i < 60'000; ++i) {
       if (condition()) return true;
       never.WaitFor(mutex, std::chrono::milliseconds(1));
     }
