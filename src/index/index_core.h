@@ -30,24 +30,24 @@ struct IndexCore {
 
   // For a search, which measures how good the codes were and falls back to floats.
   Scorer MakeScorer() const {
-    const CodeSet* set = UsableCodes();
-    return Scorer(space, set != nullptr && set->trust.TryCodes(0.5) ? set : nullptr);
+    return MakeScorerIf([](const CodeTrust& trust) { return trust.TryCodes(0.5); });
   }
   // For linking, which does so too: what codes cannot tell apart must not be linked by them.
   Scorer MakeLinkScorer() const {
-    const CodeSet* set = UsableCodes();
-    return Scorer(space, set != nullptr && set->trust.TryCodes(kMisledLinksMax) ? set : nullptr);
+    return MakeScorerIf([](const CodeTrust& trust) { return trust.TryCodes(kMisledLinksMax); });
   }
   // For repairing links, which does not.
   Scorer MakeRepairScorer() const {
-    const CodeSet* set = UsableCodes();
-    const bool use = set != nullptr && set->trust.misled_part() <= kMisledLinksMax;
-    return Scorer(space, use ? set : nullptr);
+    return MakeScorerIf(
+        [](const CodeTrust& trust) { return trust.misled_part() <= kMisledLinksMax; });
   }
-  // nullptr where there are none, or where they hide vectors.
-  const CodeSet* UsableCodes() const {
+  // On codes if there are any, none hides a vector, and `trusts` them.
+  template <typename Trusts>
+  Scorer MakeScorerIf(Trusts&& trusts) const {
     const CodeSet* set = options.quantization == Quantization::kSq8 ? codes.current() : nullptr;
-    return set != nullptr && !set->hides.load(std::memory_order_relaxed) ? set : nullptr;
+    const bool use =
+        set != nullptr && !set->hides.load(std::memory_order_relaxed) && trusts(set->trust);
+    return Scorer(space, use ? set : nullptr);
   }
   uint64_t SlotCount() const { return slot_count.load(std::memory_order_acquire); }
 

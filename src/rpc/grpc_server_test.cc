@@ -31,6 +31,14 @@ using ::testing::HasSubstr;
 using vectron::testing::Connect;
 using vectron::testing::PortOf;
 
+// Waits for the end of an operation; whether that went well.
+bool Next(grpc::CompletionQueue* queue) {
+  void* tag = nullptr;
+  bool ok = false;
+  EXPECT_TRUE(queue->Next(&tag, &ok));
+  return ok;
+}
+
 // Answers with the request's service name, once Release was called if it is "held".
 class EchoService final : public Service {
  public:
@@ -91,9 +99,7 @@ class ServedCallsTest : public ::testing::Test {
     call->StartCall();
     grpc::Status status;
     call->Finish(response, &status, nullptr);
-    void* tag = nullptr;
-    bool ok = false;
-    EXPECT_TRUE(queue.Next(&tag, &ok));
+    Next(&queue);
     return status;
   }
   template <typename Response, typename Request>
@@ -180,12 +186,7 @@ TEST_F(ServedCallsTest, AnswersThatNobodyTakesAreBounded) {
       grpc::CreateCustomChannel(server_->address(), grpc::InsecureChannelCredentials(), arguments);
   grpc::TemplatedGenericStub<HealthCheckRequest, HealthCheckRequest> stub(narrow);
   grpc::CompletionQueue queue;
-  const auto next = [&queue] {
-    void* tag = nullptr;
-    bool ok = false;
-    EXPECT_TRUE(queue.Next(&tag, &ok));
-    return ok;
-  };
+  const auto next = [&queue] { return Next(&queue); };
   grpc::ClientContext context;
   const auto idle = stub.PrepareCall(&context, "/test.Echo/Echo", &queue);
   idle->StartCall(nullptr);
@@ -223,12 +224,7 @@ TEST(GrpcServerTest, CallsWhoseRequestDoesNotComeAreCancelled) {
   const auto channel = MakeChannel((*server)->address(), {.own_connection = true});
   grpc::TemplatedGenericStub<HealthCheckRequest, HealthCheckRequest> stub(channel);
   grpc::CompletionQueue queue;
-  const auto next = [&queue] {
-    void* tag = nullptr;
-    bool ok = false;
-    EXPECT_TRUE(queue.Next(&tag, &ok));
-    return ok;
-  };
+  const auto next = [&queue] { return Next(&queue); };
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
   const auto silent = stub.PrepareCall(&context, "/test.Echo/Echo", &queue);
@@ -300,12 +296,7 @@ TEST_F(ServedCallsTest, ChecksAndWatchesHealth) {
   request.set_service("test.Echo");
   grpc::TemplatedGenericStub<HealthCheckRequest, HealthCheckResponse> stub(channel_);
   grpc::CompletionQueue queue;
-  const auto next = [&queue] {
-    void* tag = nullptr;
-    bool ok = false;
-    EXPECT_TRUE(queue.Next(&tag, &ok));
-    return ok;
-  };
+  const auto next = [&queue] { return Next(&queue); };
   grpc::ClientContext context;
   const auto watch = stub.PrepareCall(&context, "/grpc.health.v1.Health/Watch", &queue);
   watch->StartCall(nullptr);

@@ -15,8 +15,6 @@ using testing::Collection;
 using testing::kNode;
 using testing::MakePoint;
 
-Deadline In(Duration delay) { return SystemClock().Now() + delay; }
-
 class ShardLifecycleTest : public testing::WorkerFixture {};
 
 // Behind the start, since a start that read all files would take as long as they are.

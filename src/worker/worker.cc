@@ -57,9 +57,9 @@ class WorkerImpl final : public Worker {
 
  private:
   void Shut(Deadline deadline, ShardLifecycle::StopMode mode);
-  // Once a second: the disk, the shards' background work, the gauges.
-  // And those shards serve that the lifecycle finds to be there.
+  // OK if `shards` is, and the groups of those that are there have a leader and are replayed.
   Status Check(Status (ShardLifecycle::*shards)() const) const;
+  // Once a second: the disk, the shards' background work, the gauges.
   void RunDuties();
   void ScheduleDuties();
 

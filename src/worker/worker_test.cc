@@ -16,8 +16,6 @@ using testing::Collection;
 using testing::kNode;
 using testing::MakePoint;
 
-Deadline In(Duration delay) { return SystemClock().Now() + delay; }
-
 class WorkerTest : public testing::WorkerFixture {};
 
 TEST_F(WorkerTest, ServesWhatWasWrittenAtOnce) {

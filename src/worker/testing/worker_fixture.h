@@ -92,6 +92,7 @@ class WorkerFixture : public ::testing::Test {
     return false;
   }
 
+  static Deadline In(Duration delay) { return SystemClock().Now() + delay; }
   static rpc::ShardRoute RouteTo(uint64_t shard) { return {ShardId(shard), Epoch{1, 1}}; }
 
   StatusOr<WriteResult> Write(rpc::WriteRequest request) {
