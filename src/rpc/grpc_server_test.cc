@@ -175,7 +175,7 @@ TEST_F(ServedCallsTest, RefusesCompressedMessages) {
 }
 
 TEST_F(ServedCallsTest, AnswersThatNobodyTakesAreBounded) {
-  const std::string large(900'000, 'x');
+  const std::string large(1'040'000, 'x');  // hardly less than all
   HealthCheckRequest request;
   request.set_service(large);
   // Its window stays as small as it begins.
@@ -200,6 +200,7 @@ TEST_F(ServedCallsTest, AnswersThatNobodyTakesAreBounded) {
   for (int i = 0; i < 1000 && refused.ok(); ++i) refused = Echo(large, &answer);
   EXPECT_EQ(ReasonOf(FromGrpcStatus(refused)), Reason::kOverloaded) << refused.error_message();
   EXPECT_TRUE(Echo("small", &answer).ok());
+  EXPECT_TRUE(Echo(std::string(60'000, 'x'), &answer).ok());
 
   HealthCheckRequest response;
   idle->Read(&response, nullptr);

@@ -53,10 +53,11 @@ class UntakenAnswers {
   explicit UntakenAnswers(size_t bytes_max) : bytes_max_(bytes_max) {}
 
   // False, and nothing counted, if there are others and with them it were too many: one alone may
-  // be of any size.
+  // be of any size. Small ones are always taken, streams bound their sum: a write that was done
+  // must not be called OVERLOADED.
   bool TryAdd(size_t bytes) {
     const size_t others = bytes_.fetch_add(bytes, std::memory_order_relaxed);
-    if (others == 0 || others + bytes <= bytes_max_) return true;
+    if (others == 0 || bytes <= kSmallBytes || others + bytes <= bytes_max_) return true;
     Remove(bytes);
     return false;
   }
@@ -65,6 +66,8 @@ class UntakenAnswers {
   size_t bytes_max() const { return bytes_max_; }
 
  private:
+  static constexpr size_t kSmallBytes = 64 << 10;
+
   const size_t bytes_max_;
   std::atomic<size_t> bytes_{0};
 };
