@@ -138,7 +138,7 @@ TEST_F(ShardRecoveryTest, AClosedShardHasNothingToReplay) {
   ASSERT_TRUE(shard_->Close().ok());
   EXPECT_EQ(shard_->DurableIndex(), last());
   LosePower();
-  ASSERT_TRUE(TryStart().ok());
+  ASSERT_EQ(TryStart(), OkStatus());
   EXPECT_EQ(shard_->AppliedIndex(), last());
   ExpectEqualToModel();
 }
@@ -164,7 +164,7 @@ TEST_F(ShardRecoveryTest, ReadsWaitUntilTheIndexHasCaughtUp) {
   shard_->RequestFlush();  // flushes the store
   background_.Stop();
   Kill();
-  ASSERT_TRUE(TryStart().ok());
+  ASSERT_EQ(TryStart(), OkStatus());
   EXPECT_EQ(shard_->AppliedIndex(), LogIndex(10));
   EXPECT_EQ(shard_->ServeableIndex(), LogIndex(30));
   EXPECT_FALSE(shard_->Serveable());
@@ -190,7 +190,7 @@ TEST_F(ShardRecoveryTest, ADamagedIndexCheckpointIsBuiltAgainFromTheStore) {
     const auto files = FilesEnding(StateDir() + "/index", name);
     ASSERT_FALSE(files.empty()) << name;
     for (const fs::path& file : files) FlipByte(file, fs::file_size(file) / 2);
-    ASSERT_TRUE(TryStart().ok()) << name;
+    ASSERT_EQ(TryStart(), OkStatus()) << name;
     EXPECT_EQ(shard_->AppliedIndex(), last());
     ExpectEqualToModel();
     WriteMany(5, &random);
@@ -198,7 +198,7 @@ TEST_F(ShardRecoveryTest, ADamagedIndexCheckpointIsBuiltAgainFromTheStore) {
     Kill();
   }
   fs::remove_all(StateDir() + "/index");
-  ASSERT_TRUE(TryStart().ok());
+  ASSERT_EQ(TryStart(), OkStatus());
   EXPECT_EQ(shard_->AppliedIndex(), last());
   ExpectEqualToModel();
 }
@@ -422,7 +422,7 @@ TEST_F(ShardRecoveryTest, VectorsMayBeAddedButNotAltered) {
 
   options_ = original;
   options_.vectors.insert(options_.vectors.begin(), {.name = "new", .dimension = 2});
-  ASSERT_TRUE(TryStart().ok());
+  ASSERT_EQ(TryStart(), OkStatus());
   Replay();
   std::swap(options_.vectors[0], options_.vectors[1]);  // ExpectEqualToModel looks at the first
   ExpectEqualToModel();

@@ -343,9 +343,35 @@ StatusOr<std::vector<StoredFile>> Database::ListFiles() const {
   return files;
 }
 
+namespace {
+
+// What is listed stays there: a compaction, which an opening begins at once, may take it out of use,
+// but not away.
+class DeletionPause {
+ public:
+  explicit DeletionPause(rocksdb::DB* db) : db_(db), status_(db->DisableFileDeletions()) {}
+  ~DeletionPause() {
+    if (!status_.ok()) return;
+    const rocksdb::Status enabled = db_->EnableFileDeletions(/*force=*/false);
+    if (!enabled.ok()) VECTRON_LOG_WARN("database {}: {}", db_->GetName(), enabled.ToString());
+  }
+  DeletionPause(const DeletionPause&) = delete;
+  DeletionPause& operator=(const DeletionPause&) = delete;
+
+  const rocksdb::Status& status() const { return status_; }
+
+ private:
+  rocksdb::DB* const db_;
+  const rocksdb::Status status_;
+};
+
+}  // namespace
+
 // What can be held to the manifest without reading the files through. RocksDB looks
 // at the sizes of tables by itself, not at those of blob files.
 Status Database::CheckFiles() const {
+  const DeletionPause pause(db_.get());
+  if (!pause.status().ok()) return FromRocks(pause.status());
   VECTRON_ASSIGN_OR_RETURN(const std::vector<StoredFile> files, ListFiles());
   for (const StoredFile& file : files) {
     uint64_t size_bytes = 0;

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "common/mutex.h"
 #include "storage/testing/faulty_disk.h"
@@ -235,6 +236,22 @@ TEST_F(DatabaseTest, DamageIsReportedAsCorruptionOfTheDirectory) {
   if (opened.ok()) status = (*opened)->Get(kRecords, "k").status();
   EXPECT_EQ(ReasonOf(status), Reason::kCorruption) << status;
   EXPECT_THAT(std::string(status.message()), HasSubstr(dir_.Join("db")));
+}
+
+// A start compacts what the last one left, beside its own look at the files.
+TEST_F(DatabaseTest, FilesThatACompactionTakesAwayAreNotMissing) {
+  disk_.SetBeforeSize([opener = std::this_thread::get_id()](const std::string& path) {
+    if (std::this_thread::get_id() != opener || !path.ends_with(".sst")) return;
+    for (int i = 0; i < 10 && std::filesystem::exists(path); ++i) Wait(10ms);
+  });
+  for (int i = 0; i < 6; ++i) {
+    auto db = Open(Durability::kWriteAheadLog);  // makes a table of the log
+    ASSERT_NE(db, nullptr) << "start " << i;
+    for (const char* key : {"a", "b"}) ASSERT_TRUE(Put(*db, kRecords, key, "value").ok());
+  }
+  disk_.SetBeforeSize(nullptr);
+  auto db = Open(Durability::kWriteAheadLog);
+  EXPECT_EQ(Read(*db, kRecords, "b"), "value");
 }
 
 TEST_F(DatabaseTest, AFullDiskRefusesWritesNotReadsAndResumes) {

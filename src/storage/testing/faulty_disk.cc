@@ -7,6 +7,7 @@
 #include <map>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include "common/mutex.h"
 
@@ -135,6 +136,16 @@ class FaultyDisk::FileSystem : public rocksdb::FileSystemWrapper {
     return FileSystemWrapper::GetFreeSpace(path, options, free_bytes, debug);
   }
 
+  IOStatus GetFileSize(const std::string& path, const IOOptions& options, uint64_t* size_bytes,
+                       IODebugContext* debug) override {
+    if (before_size_) before_size_(path);
+    return FileSystemWrapper::GetFileSize(path, options, size_bytes, debug);
+  }
+
+  void SetBeforeSize(std::function<void(const std::string&)> before_size) {
+    before_size_ = std::move(before_size);
+  }
+
   void LoseUnsynced() {
     MutexLock lock(disk_.mutex);
     for (const auto& [name, bytes] : disk_.synced_bytes) {
@@ -149,6 +160,7 @@ class FaultyDisk::FileSystem : public rocksdb::FileSystemWrapper {
 
  private:
   DiskState disk_;
+  std::function<void(const std::string&)> before_size_;
 };
 
 FaultyDisk::FaultyDisk()
@@ -157,6 +169,9 @@ FaultyDisk::~FaultyDisk() = default;
 
 rocksdb::Env* FaultyDisk::env() { return env_.get(); }
 void FaultyDisk::SetFull(bool full) { file_system_->disk().full.store(full); }
+void FaultyDisk::SetBeforeSize(std::function<void(const std::string& path)> before_size) {
+  file_system_->SetBeforeSize(std::move(before_size));
+}
 void FaultyDisk::CutPower() { file_system_->disk().powerless.store(true); }
 
 void FaultyDisk::RestorePower() {

@@ -2,7 +2,9 @@
 
 #include <rocksdb/env.h>
 
+#include <functional>
 #include <memory>
+#include <string>
 
 namespace vectron::testing {
 
@@ -18,6 +20,9 @@ class FaultyDisk {
 
   // While full, every write fails for want of space and no room is reported.
   void SetFull(bool full);
+
+  // Called with a file's path before its size is told. Set while no database is open.
+  void SetBeforeSize(std::function<void(const std::string& path)> before_size);
 
   // The power goes: from here on every change fails. What was written but not
   // synced is lost by RestorePower.
