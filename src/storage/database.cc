@@ -345,8 +345,8 @@ StatusOr<std::vector<StoredFile>> Database::ListFiles() const {
 
 namespace {
 
-// What is listed stays there: a compaction, which an opening begins at once, may take it out of use,
-// but not away.
+// What is listed stays there: a compaction, which an opening begins at once, may take it out of
+// use, but not away.
 class DeletionPause {
  public:
   explicit DeletionPause(rocksdb::DB* db) : db_(db), status_(db->DisableFileDeletions()) {}
