@@ -65,13 +65,31 @@ void L1WeightedCodes(const int16_t* query, const int16_t* weights, const std::by
   }
 }
 
+// term(0) + term(1) + ...: as sums of a few terms each, so that what is added is not small beside
+// what it is added to, as it would be at the end of 65,535 dimensions; and the compiler may work on
+// them side by side.
+template <typename Term>
+float Sum(size_t dimension, Term term) {
+  constexpr size_t kParts = 16;
+  float parts[kParts] = {};
+  size_t d = 0;
+  for (; d + kParts <= dimension; d += kParts) {
+    for (size_t i = 0; i < kParts; ++i) parts[i] += term(d + i);
+  }
+  for (size_t i = 0; d < dimension; ++d, ++i) parts[i] += term(d);
+  for (size_t half = kParts / 2; half > 0; half /= 2) {
+    for (size_t i = 0; i < half; ++i) parts[i] += parts[i + half];
+  }
+  return parts[0];
+}
+
+float Square(float x) { return x * x; }
+
 void L2Floats(const float* query, const std::byte* const* rows, size_t count, size_t dimension,
               float* distances) {
   for (size_t i = 0; i < count; ++i) {
     const float* row = Floats(rows[i]);
-    float sum = 0;
-    for (size_t d = 0; d < dimension; ++d) sum += (row[d] - query[d]) * (row[d] - query[d]);
-    distances[i] = sum;
+    distances[i] = Sum(dimension, [&](size_t d) { return Square(row[d] - query[d]); });
   }
 }
 
@@ -79,9 +97,7 @@ void L1Floats(const float* query, const std::byte* const* rows, size_t count, si
               float* distances) {
   for (size_t i = 0; i < count; ++i) {
     const float* row = Floats(rows[i]);
-    float sum = 0;
-    for (size_t d = 0; d < dimension; ++d) sum += __builtin_fabsf(row[d] - query[d]);
-    distances[i] = sum;
+    distances[i] = Sum(dimension, [&](size_t d) { return __builtin_fabsf(row[d] - query[d]); });
   }
 }
 
@@ -89,24 +105,16 @@ void DotFloats(const float* query, const std::byte* const* rows, size_t count, s
                float* products) {
   for (size_t i = 0; i < count; ++i) {
     const float* row = Floats(rows[i]);
-    float sum = 0;
-    for (size_t d = 0; d < dimension; ++d) sum += row[d] * query[d];
-    products[i] = sum;
+    products[i] = Sum(dimension, [&](size_t d) { return row[d] * query[d]; });
   }
 }
 
 void DotNormFloats(const float* query, const std::byte* const* rows, size_t count, size_t dimension,
                    float* products, float* squares) {
+  DotFloats(query, rows, count, dimension, products);
   for (size_t i = 0; i < count; ++i) {
     const float* row = Floats(rows[i]);
-    float product = 0;
-    float square = 0;
-    for (size_t d = 0; d < dimension; ++d) {
-      product += row[d] * query[d];
-      square += row[d] * row[d];
-    }
-    products[i] = product;
-    squares[i] = square;
+    squares[i] = Sum(dimension, [&](size_t d) { return Square(row[d]); });
   }
 }
 

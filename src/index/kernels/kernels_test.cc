@@ -307,6 +307,19 @@ TEST_P(EveryIsa, FloatKernelsAgreeWithDoubles) {
   }
 }
 
+// One sum of them all would lose a half of what is added to it at the end.
+TEST_P(EveryIsa, ManyEqualComponentsLoseNothing) {
+  constexpr size_t kDimension = 65'535;
+  constexpr double kErrorMax = 1e-4;
+  const FloatRows floats(kDimension, [] { return 0.123f; });
+  const double product = kDimension * static_cast<double>(0.123f) * 0.123f;
+  float dot = 0;
+  float norm[2] = {};
+  kernels().dot_floats(floats.query(), floats.rows.data(), 1, kDimension, &dot);
+  kernels().dot_norm_floats(floats.query(), floats.rows.data(), 1, kDimension, &norm[0], &norm[1]);
+  for (const float one : {dot, norm[0], norm[1]}) EXPECT_NEAR(one, product, product * kErrorMax);
+}
+
 TEST_P(EveryIsa, FloatKernelsOverflowWhereTheSumDoes) {
   constexpr float kExtremes[] = {FLT_MAX, -FLT_MAX, 1e19f, -1e19f, 0.0f, -0.0f, FLT_MIN, 1e-45f, 1};
   Random random(6);
