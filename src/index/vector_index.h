@@ -83,7 +83,8 @@ struct SearchOptions {
   // looks at the hits' labels.
   const roaring_bitmap_s* filter_slots = nullptr;
   std::function<bool(Slot)> filter;
-  // How many live slots pass, about, where the caller knows. (Else it is sampled.)
+  // How many live slots pass, about, where the caller knows. (Else it is sampled.) Few that lie
+  // together are found without asking about all slots where this is right to a hundredth.
   std::optional<uint64_t> filter_count;
   FilterPlan filter_plan = FilterPlan::kAuto;  // others: to measure or test them
   // The order of labels among hits of one score, also of those at the cut: of more

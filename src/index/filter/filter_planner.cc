@@ -30,7 +30,7 @@ constexpr double kTogetherMin = 0.005;
 // As a walk through matches meets it.
 double SelectivityAround(const FilterTask& task) {
   const double selectivity = Selectivity(task);
-  return selectivity < kTogetherMin ? selectivity : std::max(selectivity, task.around);
+  return IsWalkableTogether(task) ? std::max(selectivity, task.around) : selectivity;
 }
 
 }  // namespace
@@ -77,6 +77,8 @@ double CostOf(FilterPlan plan, const FilterTask& task, const PlanCosts& costs) {
   }
   return std::min(ef / Selectivity(task), linked) * kCollectExpansions * costs.expand;
 }
+
+bool IsWalkableTogether(const FilterTask& task) { return Selectivity(task) >= kTogetherMin; }
 
 bool IsSmall(const FilterTask& task) {
   // Each node of a walk brings some new neighbours, whose distances are measured.

@@ -26,6 +26,9 @@ struct FilterTask {
 // measure as many rows, and those scattered.
 bool IsSmall(const FilterTask& task);
 
+// True if a walk finds the matches if they lie together, as they are not too few for that.
+bool IsWalkableTogether(const FilterTask& task);
+
 // The plan that costs least, of those that find the matches. Only the proportions of costs matter:
 // see docs/adr/0012-the-planner-measures.md.
 FilterPlan ChoosePlan(const FilterTask& task, const PlanCosts& costs);

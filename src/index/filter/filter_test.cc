@@ -396,5 +396,86 @@ TEST_P(EveryPlan, FindsWhatIsNotLinkedYet) {
   EXPECT_GE(Recall(options, ClusteredVectors(20, 24, 2)), 0.95);
 }
 
+// Few matches behind a predicate, whose number is known.
+class CountedPredicate : public ::testing::Test {
+ protected:
+  static constexpr size_t kCount = 20'000;
+  static constexpr size_t kMatches = 90;
+
+  CountedPredicate() : vectors_(ClusteredVectors(kCount, 24, 1)), index_(MakeIndex(Options())) {
+    PutAll(*index_, vectors_);
+    LinkAll(*index_);
+  }
+
+  static IndexOptions Options() {
+    IndexOptions options;
+    options.dimension = 24;
+    return options;
+  }
+
+  // What is nearest to vector `pivot`.
+  void AddAround(Slot pivot, size_t matches) {
+    std::vector<std::pair<double, Slot>> order;
+    for (Slot slot = 0; slot < kCount; ++slot) {
+      order.emplace_back(testing::TrueDistance(Metric::kL2, vectors_[pivot], vectors_[slot]), slot);
+    }
+    std::sort(order.begin(), order.end());
+    for (size_t i = 0; i < matches; ++i) matches_.insert(order[i].second);
+  }
+
+  struct Outcome {
+    double recall = 0;
+    double asked_part = 0;  // of all vectors
+  };
+  Outcome Search(uint64_t count) const {
+    const Vectors queries = ClusteredVectors(20, 24, 2);
+    size_t asked = 0;
+    size_t found = 0;
+    for (const auto& query : queries) {
+      SearchOptions options;
+      options.filter_count = count;
+      options.filter = [&](Slot slot) {
+        ++asked;
+        return matches_.contains(slot);
+      };
+      const auto hits = SearchOrDie(*index_, query, options);
+      EXPECT_EQ(hits.size(), 10u);
+      const size_t asked_by_search = asked;
+      options.exact = true;
+      for (const Hit& hit : SearchOrDie(*index_, query, options)) {
+        found += std::find(hits.begin(), hits.end(), hit) != hits.end();
+      }
+      asked = asked_by_search;
+    }
+    return {static_cast<double>(found) / static_cast<double>(10 * queries.size()),
+            static_cast<double>(asked) / static_cast<double>(kCount * queries.size())};
+  }
+
+  const Vectors vectors_;
+  const std::unique_ptr<VectorIndex> index_;
+  std::set<Slot> matches_;
+};
+
+TEST_F(CountedPredicate, MatchesThatLieTogetherAreFoundWithoutAskingAboutAll) {
+  AddAround(77, kMatches);
+  const Outcome outcome = Search(kMatches);
+  EXPECT_GE(outcome.recall, 0.98);
+  EXPECT_LT(outcome.asked_part, 0.8);
+}
+
+TEST_F(CountedPredicate, ScatteredMatchesAreAllFound) {
+  for (size_t i = 0; i < kMatches; ++i) matches_.insert(static_cast<Slot>(i * 211));
+  const Outcome outcome = Search(kMatches);
+  EXPECT_EQ(outcome.recall, 1);
+  EXPECT_LT(outcome.asked_part, 1.2);
+}
+
+TEST_F(CountedPredicate, ATooSmallCountHidesNothing) {
+  AddAround(77, kMatches / 2);
+  AddAround(78, kMatches / 2);
+  EXPECT_GE(Search(kMatches / 2).recall, 0.98);
+  EXPECT_GE(Search(kMatches / 4).recall, 0.98);
+}
+
 }  // namespace
 }  // namespace vectron::index

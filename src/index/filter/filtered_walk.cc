@@ -16,6 +16,14 @@ constexpr size_t kSeeds = 16;
 constexpr size_t kSeedsFar = 256;
 static_assert(kSeedsFar < WalkScratch::kDegreeMax);
 
+// Flood: where it begins, and the part of all slots that may be asked about to find that.
+constexpr size_t kSprings = 16;
+constexpr uint64_t kSpringPart = 32;
+// It is told by how many it came by whether those are all.
+constexpr double kFloodedMin = 0.985;
+constexpr double kFloodedMax = 1.1;
+constexpr size_t kBatch = 32;  // whose rows are fetched together
+
 }  // namespace
 
 // Distances of the scratch's rows.
@@ -92,9 +100,50 @@ WalkEnd FilteredWalk::TwoHop(const Prepared& query, Slot start, size_t ef, size_
     if (graph_.State(seed) & Graph::kLinked && visited.Insert(seed)) Gather(seed, &count);
   }
   MeasureIntoPool(query, count);
+  return ExpandTwoHops(query);
+}
 
+WalkEnd FilteredWalk::Flood(const Prepared& query, uint64_t matches, size_t ef) {
+  VisitedSet& visited = scratch_.visited;
+  visited.Reset(slot_limit_);
+  std::vector<Slot>& flooded = seeds_;
+  filter_.Sample(slot_limit_, kSprings, slot_limit_ / kSpringPart, &flooded);
+  std::erase_if(flooded, [&](Slot slot) {
+    return !(graph_.State(slot) & Graph::kLinked) || !visited.Insert(slot);
+  });
+  const auto flooded_max = static_cast<size_t>(static_cast<double>(matches) * kFloodedMax);
+  const uint32_t degree = graph_.degree_max(0);
+  for (size_t next = 0; next < flooded.size() && flooded.size() <= flooded_max; ++next) {
+    if (next % kNodesPerLook == 0 && limit_.Passed()) return WalkEnd::kGivenUp;
+    const std::atomic<Slot>* links = graph_.BaseLinks(flooded[next]);
+    for (uint32_t i = 0; i < degree; ++i) {
+      const Slot neighbour = links[i].load(std::memory_order_acquire);
+      if (neighbour == kNoSlot) break;
+      if (neighbour >= slot_limit_ || visited.Contains(neighbour)) continue;
+      if (!filter_.Passes(neighbour)) continue;
+      visited.Insert(neighbour);
+      flooded.push_back(neighbour);
+      PrefetchLinks(graph_, neighbour);
+    }
+  }
+  const auto count = static_cast<double>(flooded.size());
+  if (count < kFloodedMin * static_cast<double>(matches) || flooded.size() > flooded_max) {
+    return WalkEnd::kSparse;
+  }
+  scratch_.pool.Reset(ef);
+  for (size_t first = 0; first < flooded.size(); first += kBatch) {
+    const size_t end = std::min(first + kBatch, flooded.size());
+    size_t gathered = 0;
+    for (size_t i = first; i < end; ++i) Gather(flooded[i], &gathered);
+    MeasureIntoPool(query, gathered);
+  }
+  return ExpandTwoHops(query);
+}
+
+// What is yet to be expanded of the pool.
+WalkEnd FilteredWalk::ExpandTwoHops(const Prepared& query) {
   Slot node = kNoSlot;
-  for (uint32_t expanded = 1; pool.ExpandNext(&node); ++expanded) {
+  for (uint32_t expanded = 1; scratch_.pool.ExpandNext(&node); ++expanded) {
     if (expanded % kNodesPerLook == 0 && limit_.Passed()) return WalkEnd::kGivenUp;
     MeasureIntoPool(query, GatherTwoHops(node));
   }

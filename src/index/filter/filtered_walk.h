@@ -11,10 +11,10 @@ namespace vectron::index {
 enum class WalkEnd {
   kFinished,
   kGivenUp,  // the limit passed
-  kSparse,   // Collect: hardly anything here passes; nothing was found yet
+  kSparse,   // Collect: hardly anything here passes; Flood: most are elsewhere
 };
 
-// The two ways through the graph to what a filter passes. A view for one operation
+// The ways through the graph to what a filter passes. A view for one operation
 // under one epoch guard, as Walker.
 class FilteredWalk {
  public:
@@ -41,12 +41,20 @@ class FilteredWalk {
   // result in the scratch's pool.
   WalkEnd TwoHop(const Prepared& query, Slot start, size_t ef, size_t ef_far);
 
+  // From some that pass to all that pass among their links, and so on: of few matches that lie
+  // together nearly all, without asking about the rest of the index; then in two hops from the `ef`
+  // best, as those on the border of where they are, which may be the nearest, have fewest links
+  // from others. kSparse unless it came by nearly `matches`, which is their number. Leaves the
+  // result in the scratch's pool.
+  WalkEnd Flood(const Prepared& query, uint64_t matches, size_t ef);
+
  private:
   void Measure(const Prepared& query, size_t count);
   // Neighbours of `node` that pass and were not met, into the scratch; how many.
   size_t GatherTwoHops(Slot node);
   void Gather(Slot slot, size_t* count);
   void MeasureIntoPool(const Prepared& query, size_t count);
+  WalkEnd ExpandTwoHops(const Prepared& query);
 
   const Graph& graph_;
   const Scorer& scorer_;
@@ -54,6 +62,7 @@ class FilteredWalk {
   const uint64_t slot_limit_;
   const WalkLimit& limit_;
   WalkScratch& scratch_;
+
   std::vector<Slot> seeds_;
 };
 

@@ -221,7 +221,7 @@ FilterPlan Searcher::Plan(const Scorer& scorer, Graph::Entry entry, FilterTask* 
   const CostSample sample{core_.graph, scorer, core_.live, slot_count, entry, *limit_.clock};
   const PlanCosts costs = core_.plan_costs.For(sample, task->linked, &scratch_.walk);
   const FilterPlan plan = ChoosePlan(*task, costs);
-  if (plan != FilterPlan::kScan || task->listed) return plan;
+  if (plan != FilterPlan::kScan || task->listed || !IsWalkableTogether(*task)) return plan;
   // Asking about everything is so dear that it pays to see whether matches lie together: then
   // a walk finds them, few as they are.
   task->around = PartAround(core_.graph, filter_, slot_count);
@@ -247,9 +247,28 @@ bool Searcher::SearchFiltered(const Walker& walker, const Scorer& scorer, Graph:
     if (scratch_.found.size() >= std::min<uint64_t>(k_, LiveInGraph())) return true;
     // Fewer matches than it seemed, or not reached.
   }
-  scratch_.found.Reset(std::min(FoundMax(), RerankCount()));
+  const size_t found_max = std::min(FoundMax(), RerankCount());
+  scratch_.found.Reset(found_max);
   refused_from_ = std::numeric_limits<float>::infinity();
+  if (MayFlood(matches)) {
+    FilteredWalk walk(core_.graph, scorer, filter_, core_.SlotCount(), limit_, &scratch_.walk);
+    const WalkEnd end = walk.Flood(scratch_.query, matches, found_max);
+    if (end == WalkEnd::kGivenUp) return false;
+    if (end == WalkEnd::kFinished) {
+      TakeWalked();
+      return true;
+    }
+  }
   return ScanAll(scorer, scratch_.query, Found());
+}
+
+// Whether the matches can be had without asking about all slots, should they lie together: the
+// caller knows how many they are, and they are few.
+bool Searcher::MayFlood(uint64_t matches) const {
+  constexpr uint64_t kPart = 6;  // of the slots that a scan asks about
+  return options_.filter_plan == FilterPlan::kAuto && !filter_.is_listed() &&
+         options_.filter_count.has_value() &&
+         matches * core_.graph.degree_max(0) * kPart <= core_.SlotCount();
 }
 
 bool Searcher::WalkFiltered(const Scorer& scorer, Candidate start, FilterPlan plan,
@@ -270,11 +289,16 @@ bool Searcher::WalkFiltered(const Scorer& scorer, Candidate start, FilterPlan pl
   const size_t beam_far = matches * kFarRarity < slot_count ? 2 * beam : beam;
   const WalkEnd end = walk.TwoHop(scratch_.query, start.slot, beam, beam_far);
   if (end == WalkEnd::kGivenUp) return false;
+  TakeWalked();
+  return true;
+}
+
+// From a walk through what passes to what was found.
+void Searcher::TakeWalked() {
   CandidatePool& pool = scratch_.walk.pool;
   refused_from_ = pool.bound();
   pool.Filter([&](Slot slot) { return core_.live.Test(slot); });
-  for (size_t i = 0; i < pool.size(); ++i) found.Insert(pool[i].distance, pool[i].slot);
-  return true;
+  for (size_t i = 0; i < pool.size(); ++i) scratch_.found.Insert(pool[i].distance, pool[i].slot);
 }
 
 // Deleted nodes take part in the walk and take up room in the beam: it is widened by

@@ -71,6 +71,8 @@ class Searcher {
   bool WalkUnfiltered(const Walker& walker, Candidate start);
   bool SearchFiltered(const Walker& walker, const Scorer& scorer, Graph::Entry entry);
   FilterPlan Plan(const Scorer& scorer, Graph::Entry entry, FilterTask* task);
+  bool MayFlood(uint64_t matches) const;
+  void TakeWalked();
   bool WalkFiltered(const Scorer& scorer, Candidate start, FilterPlan plan, uint64_t matches);
   // Every live slot that passes the filter.
   template <typename Take>
