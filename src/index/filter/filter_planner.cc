@@ -15,8 +15,6 @@ constexpr double kMetPart = 2;
 // has links. In expansions of a plain walk.
 constexpr double kCollectExpansions = 1.3;
 constexpr double kTwoHopExpansions = 2.5;
-// Each node of a walk brings some new neighbours, whose distances are measured.
-constexpr uint64_t kRowsPerNode = 8;
 // Less than so many matches within two hops, and too many of them hang together no more.
 constexpr double kTwoHopMatchesMin = 28;
 
@@ -67,25 +65,24 @@ double CostOf(FilterPlan plan, const FilterTask& task, const PlanCosts& costs) {
   switch (plan) {
     case FilterPlan::kScan: {
       const double row = costs.ScanRow(matches * static_cast<double>(task.row_bytes));
-      const double asked = task.listed ? matches : linked;
-      return (task.listed ? 0 : linked * costs.ask) + asked * task.predicate +
-             matches * (kScanMatch + row);
+      return (task.listed ? 0 : linked * costs.ask) + matches * (kScanMatch + row);
     }
     case FilterPlan::kTwoHop: {
       const double asked = std::min(kMetPart * degree / SelectivityAround(task), degree * degree);
-      return ef * (kTwoHopExpansions * costs.expand + asked * (costs.ask + task.predicate));
+      return ef * (kTwoHopExpansions * costs.expand + asked * costs.ask);
     }
     case FilterPlan::kCollect:
     case FilterPlan::kAuto:
       break;
   }
-  const double nodes = std::min(ef / Selectivity(task), linked);
-  return nodes * (kCollectExpansions * costs.expand + kRowsPerNode * task.predicate);
+  return std::min(ef / Selectivity(task), linked) * kCollectExpansions * costs.expand;
 }
 
 bool IsWalkableTogether(const FilterTask& task) { return Selectivity(task) >= kTogetherMin; }
 
 bool IsSmall(const FilterTask& task) {
+  // Each node of a walk brings some new neighbours, whose distances are measured.
+  constexpr uint64_t kRowsPerNode = 8;
   return task.listed && task.matches <= kRowsPerNode * task.ef;
 }
 

@@ -17,7 +17,6 @@ struct FilterTask {
   uint32_t degree = 32;    // links a node
   size_t row_bytes = 128;  // of what distances are measured on
   bool listed = false;     // the matches can be gone through without asking all others
-  double predicate = 0;    // nanoseconds that the caller's predicate takes; 0 if there is none
   // What part of the neighbours of matches passes, where that was sampled: more than of all, if
   // matches lie together.
   double around = 0;

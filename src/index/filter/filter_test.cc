@@ -128,20 +128,6 @@ TEST_F(SlotFilterTest, EstimatesAreNearTheTruth) {
   EXPECT_EQ(estimate(options), 0u);
 }
 
-// Counts how often it is looked at; each time, `step` has passed.
-class SteppingClock final : public Clock {
- public:
-  explicit SteppingClock(Duration step) : step_(step) {}
-
-  TimePoint Now() const override { return TimePoint(step_ * ++looks_); }
-  int64_t WallTimeMs() const override { return 0; }
-  int64_t looks() const { return looks_; }
-
- private:
-  const Duration step_;
-  mutable std::atomic<int64_t> looks_{0};
-};
-
 TEST(FilterPlanner, ScansFewWalksThroughManyAndCollectsMost) {
   FilterTask task{.linked = 1'000'000, .ef = 128, .degree = 32, .row_bytes = 128, .listed = true};
   const PlanCosts costs = AssumedCosts(task.row_bytes, task.degree);
@@ -183,37 +169,6 @@ TEST(FilterPlanner, FollowsWhatThingsCost) {
   EXPECT_EQ(ChoosePlan(task, costs), FilterPlan::kScan);
 }
 
-// A fifth of all pass, and asking about one takes as long as a hundred distances: the walk that
-// asks least is the best.
-TEST(FilterPlanner, ADearPredicateIsAskedAsLittleAsCanBe) {
-  FilterTask task{
-      .matches = 200'000, .linked = 1'000'000, .ef = 128, .degree = 32, .row_bytes = 128};
-  const PlanCosts costs = AssumedCosts(task.row_bytes, task.degree);
-  EXPECT_EQ(ChoosePlan(task, costs), FilterPlan::kTwoHop);
-  task.predicate = 10'000;
-  EXPECT_EQ(ChoosePlan(task, costs), FilterPlan::kCollect);
-  // A list and a predicate: only what is listed is asked about.
-  task.listed = true;
-  task.matches = 3'000;
-  EXPECT_EQ(ChoosePlan(task, costs), FilterPlan::kScan);
-}
-
-TEST(FilterPlanner, APredicateIsMeasured) {
-  const SteppingClock clock(std::chrono::microseconds(1));
-  IndexOptions options;
-  options.dimension = 8;
-  options.clock = &clock;
-  const auto index = MakeIndex(options);
-  PutAll(*index, ClusteredVectors(5000, 8, 1));
-  LinkAll(*index);
-  SearchOptions search;
-  search.filter = [](Slot slot) { return slot % 2 == 0; };
-  SearchOrDie(*index, std::vector<float>(8, 0.1f), search);
-  const int64_t before = clock.looks();
-  SearchOrDie(*index, std::vector<float>(8, 0.1f), search);
-  EXPECT_GT(clock.looks(), before);
-}
-
 // Few matches are no reason to ask about everything if they lie together.
 TEST(FilterPlanner, WalksToFewMatchesThatLieTogether) {
   FilterTask task{
@@ -236,6 +191,20 @@ TEST(FilterPlanner, ARowsCostGoesFromNearToFar) {
   EXPECT_EQ(costs.ScanRow(8 << 20), 20);
   EXPECT_EQ(costs.ScanRow(1e12), 20);
 }
+
+// Counts how often it is looked at; each time, `step` has passed.
+class SteppingClock final : public Clock {
+ public:
+  explicit SteppingClock(Duration step) : step_(step) {}
+
+  TimePoint Now() const override { return TimePoint(step_ * ++looks_); }
+  int64_t WallTimeMs() const override { return 0; }
+  int64_t looks() const { return looks_; }
+
+ private:
+  const Duration step_;
+  mutable std::atomic<int64_t> looks_{0};
+};
 
 TEST(FilterPlanner, CostsAreMeasuredOnceAndAgainWhenTheIndexHasDoubled) {
   const SteppingClock clock(std::chrono::microseconds(1));

@@ -194,18 +194,6 @@ PlanCosts MeasureCosts(const CostSample& sample, WalkScratch* scratch) {
   return all ? measured : costs;
 }
 
-double MeasurePredicate(const CostSample& sample, const std::function<bool(Slot)>& predicate) {
-  constexpr size_t kAsked = 32;
-  constexpr size_t kAtOnce = 8;
-  const std::vector<Slot> nodes = RandomNodes(sample, kAsked);
-  size_t passed = 0;
-  const double cost = MedianCost(sample.clock, nodes.size() / kAtOnce, [&](size_t chunk) {
-    for (size_t i = 0; i < kAtOnce; ++i) passed += predicate(nodes[chunk * kAtOnce + i]);
-    return kAtOnce;
-  });
-  return passed <= nodes.size() ? cost : 0;  // so that it is counted
-}
-
 bool KnownCosts::IsKnown(uint64_t linked, uint64_t row_bytes) const {
   const uint64_t known = linked_.load(std::memory_order_relaxed);
   return linked < 2 * known && known < 2 * linked &&

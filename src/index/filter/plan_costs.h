@@ -4,7 +4,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 
 #include "common/clock.h"
 #include "common/mutex.h"
@@ -47,9 +46,6 @@ struct CostSample {
 // Measures all of it, within some milliseconds; under a guard. What cannot be measured (a
 // clock that stands still) is as assumed.
 PlanCosts MeasureCosts(const CostSample& sample, WalkScratch* scratch);
-
-// What asking `predicate` about a node takes, in nanoseconds; 0 where that cannot be measured.
-double MeasurePredicate(const CostSample& sample, const std::function<bool(Slot)>& predicate);
 
 // The costs that an index's searches plan with: measured when there are enough vectors for plans to
 // differ, by the search that needs them first, and again when there are twice as many

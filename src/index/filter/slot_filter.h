@@ -32,9 +32,6 @@ class SlotFilter {
   // ForEach costs what passes, not what is there.
   bool is_listed() const { return slots_ != nullptr; }
 
-  // Null if the caller gave none.
-  const std::function<bool(Slot)>* predicate() const { return predicate_; }
-
   bool Passes(Slot slot) {
     return (slots_ == nullptr || Holds(slot)) && live_.Test(slot) &&
            (predicate_ == nullptr || (*predicate_)(slot));

@@ -220,9 +220,6 @@ FilterPlan Searcher::Plan(const Scorer& scorer, Graph::Entry entry, FilterTask* 
   const uint64_t slot_count = core_.SlotCount();
   const CostSample sample{core_.graph, scorer, core_.live, slot_count, entry, *limit_.clock};
   const PlanCosts costs = core_.plan_costs.For(sample, task->linked, &scratch_.walk);
-  if (filter_.predicate() != nullptr) {
-    task->predicate = MeasurePredicate(sample, *filter_.predicate());
-  }
   const FilterPlan plan = ChoosePlan(*task, costs);
   if (plan != FilterPlan::kScan || task->listed || !IsWalkableTogether(*task)) return plan;
   // Asking about everything is so dear that it pays to see whether matches lie together: then
