@@ -402,10 +402,13 @@ class CountedPredicate : public ::testing::Test {
   static constexpr size_t kCount = 20'000;
   static constexpr size_t kMatches = 90;
 
-  CountedPredicate() : vectors_(ClusteredVectors(kCount, 24, 1)), index_(MakeIndex(Options())) {
+  static void SetUpTestSuite() {
+    vectors_ = ClusteredVectors(kCount, 24, 1);
+    index_ = MakeIndex(Options());
     PutAll(*index_, vectors_);
     LinkAll(*index_);
   }
+  static void TearDownTestSuite() { index_.reset(); }
 
   static IndexOptions Options() {
     IndexOptions options;
@@ -451,8 +454,10 @@ class CountedPredicate : public ::testing::Test {
             static_cast<double>(asked) / static_cast<double>(kCount * queries.size())};
   }
 
-  const Vectors vectors_;
-  const std::unique_ptr<VectorIndex> index_;
+  // Built once: the tests only search.
+  inline static Vectors vectors_;
+  inline static std::unique_ptr<VectorIndex> index_;
+
   std::set<Slot> matches_;
 };
 
