@@ -41,6 +41,7 @@ TEST(LatencyHistogramTest, TakesEveryDurationAndMerges) {
   b.Record(Duration::max());
   EXPECT_EQ(a.Quantile(1), Duration(128));
   EXPECT_EQ(b.Quantile(0.5), Duration::max());
+  EXPECT_EQ(b.Mean(), Duration::max());
   a.Merge(b);
   EXPECT_EQ(a.count(), 5u);
   EXPECT_EQ(a.max(), Duration::max());

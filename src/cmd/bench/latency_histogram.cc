@@ -25,14 +25,14 @@ void LatencyHistogram::Record(Duration latency) {
   latency = std::max(latency, Duration::zero());
   ++counts_[BucketOf(static_cast<uint64_t>(latency.count()))];
   ++count_;
-  total_ += latency;
+  total_ns_ += static_cast<double>(latency.count());
   max_ = std::max(max_, latency);
 }
 
 void LatencyHistogram::Merge(const LatencyHistogram& other) {
   for (size_t i = 0; i < counts_.size(); ++i) counts_[i] += other.counts_[i];
   count_ += other.count_;
-  total_ += other.total_;
+  total_ns_ += other.total_ns_;
   max_ = std::max(max_, other.max_);
 }
 
@@ -50,7 +50,11 @@ Duration LatencyHistogram::Quantile(double fraction) const {
 }
 
 Duration LatencyHistogram::Mean() const {
-  return count_ == 0 ? Duration::zero() : total_ / static_cast<int64_t>(count_);
+  if (count_ == 0) return Duration::zero();
+  const double mean_ns = total_ns_ / static_cast<double>(count_);
+  // Rounded, that may be more than any of them.
+  if (mean_ns >= static_cast<double>(max_.count())) return max_;
+  return Duration(static_cast<int64_t>(mean_ns));
 }
 
 }  // namespace vectron::cmd

@@ -32,7 +32,7 @@ class LatencyHistogram {
 
   std::array<uint64_t, static_cast<size_t>(kPowers + 1) << kSplitBits> counts_{};
   uint64_t count_ = 0;
-  Duration total_{0};
+  double total_ns_ = 0;  // may be more than a Duration holds
   Duration max_{0};
 };
 
