@@ -254,6 +254,24 @@ TEST(FilterPlanner, AClockThatStandsStillLeavesWhatIsAssumed) {
   EXPECT_EQ(SearchOrDie(*index, std::vector<float>(8, 0.1f), search), first);
 }
 
+IndexOptions Options() {
+  IndexOptions options;
+  options.dimension = 24;
+  return options;
+}
+
+// The slots of `vectors`, from what is nearest to `point` to what is farthest.
+std::vector<Slot> ByDistance(const Vectors& vectors, const std::vector<float>& point) {
+  std::vector<std::pair<double, Slot>> order;
+  for (Slot slot = 0; slot < vectors.size(); ++slot) {
+    order.emplace_back(testing::TrueDistance(Metric::kL2, point, vectors[slot]), slot);
+  }
+  std::sort(order.begin(), order.end());
+  std::vector<Slot> slots;
+  for (const auto& [distance, slot] : order) slots.push_back(slot);
+  return slots;
+}
+
 // Recall@10 of each plan, over matches that are scattered, and matches that are
 // all in clusters the query is not in.
 class EveryPlan : public ::testing::TestWithParam<FilterPlan> {
@@ -263,12 +281,6 @@ class EveryPlan : public ::testing::TestWithParam<FilterPlan> {
   EveryPlan() : vectors_(ClusteredVectors(kCount, 24, 1)), index_(MakeIndex(Options())) {
     PutAll(*index_, vectors_);
     LinkAll(*index_);
-  }
-
-  static IndexOptions Options() {
-    IndexOptions options;
-    options.dimension = 24;
-    return options;
   }
 
   double Recall(const SearchOptions& filter, const Vectors& queries) const {
@@ -321,14 +333,8 @@ TEST_P(EveryPlan, FindsMatchesFarFromTheQuery) {
   const Vectors queries = ClusteredVectors(20, 24, 2);
   for (const size_t matches : {3000u, 1000u, 100u, 3u}) {
     for (const auto& query : queries) {
-      std::vector<std::pair<double, Slot>> order;
-      for (Slot slot = 0; slot < kCount; ++slot) {
-        order.emplace_back(-testing::TrueDistance(Metric::kL2, query, vectors_[slot]), slot);
-      }
-      std::sort(order.begin(), order.end());
-      std::set<Slot> slots;
-      for (size_t i = 0; i < matches; ++i) slots.insert(order[i].second);
-      const Bitmap bitmap = BitmapOf(slots);
+      const std::vector<Slot> order = ByDistance(vectors_, query);
+      const Bitmap bitmap = BitmapOf({order.end() - static_cast<ptrdiff_t>(matches), order.end()});
       SearchOptions options;
       options.filter_slots = bitmap.get();
       EXPECT_GE(Recall(options, {query}), 0.8) << matches;
@@ -410,20 +416,10 @@ class CountedPredicate : public ::testing::Test {
   }
   static void TearDownTestSuite() { index_.reset(); }
 
-  static IndexOptions Options() {
-    IndexOptions options;
-    options.dimension = 24;
-    return options;
-  }
-
   // What is nearest to vector `pivot`.
   void AddAround(Slot pivot, size_t matches) {
-    std::vector<std::pair<double, Slot>> order;
-    for (Slot slot = 0; slot < kCount; ++slot) {
-      order.emplace_back(testing::TrueDistance(Metric::kL2, vectors_[pivot], vectors_[slot]), slot);
-    }
-    std::sort(order.begin(), order.end());
-    for (size_t i = 0; i < matches; ++i) matches_.insert(order[i].second);
+    const std::vector<Slot> order = ByDistance(vectors_, vectors_[pivot]);
+    matches_.insert(order.begin(), order.begin() + static_cast<ptrdiff_t>(matches));
   }
 
   struct Outcome {
@@ -443,12 +439,11 @@ class CountedPredicate : public ::testing::Test {
       };
       const auto hits = SearchOrDie(*index_, query, options);
       EXPECT_EQ(hits.size(), 10u);
-      const size_t asked_by_search = asked;
+      options.filter = [&](Slot slot) { return matches_.contains(slot); };
       options.exact = true;
       for (const Hit& hit : SearchOrDie(*index_, query, options)) {
         found += std::find(hits.begin(), hits.end(), hit) != hits.end();
       }
-      asked = asked_by_search;
     }
     return {static_cast<double>(found) / static_cast<double>(10 * queries.size()),
             static_cast<double>(asked) / static_cast<double>(kCount * queries.size())};
@@ -480,6 +475,16 @@ TEST_F(CountedPredicate, ATooSmallCountHidesNothing) {
   AddAround(78, kMatches / 2);
   EXPECT_GE(Search(kMatches / 2).recall, 0.98);
   EXPECT_GE(Search(kMatches / 4).recall, 0.98);
+}
+
+// So few that hardly any is met by chance.
+TEST_F(CountedPredicate, ACountOfNoneHidesNothing) {
+  for (Slot shift = 0; shift < 5; ++shift) {
+    matches_.clear();
+    for (Slot i = 0; i < 12; ++i) matches_.insert(i * 1'500 + shift);
+    EXPECT_EQ(Search(0).recall, 1) << shift;
+    EXPECT_EQ(Search(1).recall, 1) << shift;
+  }
 }
 
 }  // namespace

@@ -62,7 +62,6 @@ class FilteredWalk {
   const uint64_t slot_limit_;
   const WalkLimit& limit_;
   WalkScratch& scratch_;
-
   std::vector<Slot> seeds_;
 };
 

@@ -209,7 +209,7 @@ bool Searcher::SearchGraph(const Scorer& scorer) {
   if (!filter_.passes_all()) return SearchFiltered(walker, scorer, entry);
   const Candidate start = walker.Descend(scratch_.query, entry, 0, &scratch_.walk);
   if (!WalkUnfiltered(walker, start)) return false;
-  if (scratch_.found.size() >= std::min<uint64_t>(k_, LiveInGraph())) return true;
+  if (FoundEnough()) return true;
   // A part of the graph that cannot be reached.
   scratch_.found.Reset(FoundMax());
   refused_from_ = std::numeric_limits<float>::infinity();
@@ -244,7 +244,7 @@ bool Searcher::SearchFiltered(const Walker& walker, const Scorer& scorer, Graph:
   if (plan != FilterPlan::kScan) {
     const Candidate start = walker.Descend(scratch_.query, entry, 0, &scratch_.walk);
     if (!WalkFiltered(scorer, start, plan, matches)) return false;
-    if (scratch_.found.size() >= std::min<uint64_t>(k_, LiveInGraph())) return true;
+    if (FoundEnough()) return true;
     // Fewer matches than it seemed, or not reached.
   }
   const size_t found_max = std::min(FoundMax(), RerankCount());
@@ -256,7 +256,10 @@ bool Searcher::SearchFiltered(const Walker& walker, const Scorer& scorer, Graph:
     if (end == WalkEnd::kGivenUp) return false;
     if (end == WalkEnd::kFinished) {
       TakeWalked();
-      return true;
+      if (FoundEnough()) return true;
+      // More than the caller knew of may match.
+      scratch_.found.Reset(found_max);
+      refused_from_ = std::numeric_limits<float>::infinity();
     }
   }
   return ScanAll(scorer, scratch_.query, Found());
@@ -324,6 +327,11 @@ bool Searcher::WalkUnfiltered(const Walker& walker, Candidate start) {
     scratch_.found.InsertUnique(pool[i].distance, pool[i].slot);
   }
   return true;
+}
+
+// What a walk did not find need not be looked for by a scan.
+bool Searcher::FoundEnough() const {
+  return scratch_.found.size() >= std::min<uint64_t>(k_, LiveInGraph());
 }
 
 uint64_t Searcher::LiveInGraph() const {

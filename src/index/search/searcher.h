@@ -88,6 +88,7 @@ class Searcher {
   size_t ef() const { return std::max<size_t>(options_.ef, ef_min_); }
   size_t FoundMax() const;
   size_t RerankCount() const;
+  bool FoundEnough() const;
   uint64_t LiveInGraph() const;
   // False: the codes could not tell the best from others, `hits` are not to be used.
   bool BestHits(const Scorer& scorer, std::vector<Hit>* hits, bool* ties_go_on);
