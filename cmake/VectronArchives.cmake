@@ -9,10 +9,11 @@ endif()
 option(VECTRON_ARCHIVES "Link libraries from their archives where there are any"
        ${VECTRON_ARCHIVES_DEFAULT})
 
-# Sets `result` to the archive beside a shared library, or to `library` if there is none.
+# Sets `result` to the archive beside a shared library; to `library` if there is none, or none is
+# wanted.
 function(vectron_archive_of library result)
   set(${result} "${library}" PARENT_SCOPE)
-  if(NOT "${library}" MATCHES "^(/.*)\\.so[.0-9]*$")
+  if(NOT VECTRON_ARCHIVES OR NOT "${library}" MATCHES "^(/.*)\\.so[.0-9]*$")
     return()
   endif()
   set(archive "${CMAKE_MATCH_1}.a")
