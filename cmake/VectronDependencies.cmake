@@ -28,6 +28,11 @@ else()
   set(VECTRON_ROCKSDB RocksDB::rocksdb-shared)
 endif()
 
+find_library(NGHTTP2_LIBRARY nghttp2 REQUIRED)
+vectron_archive_of("${NGHTTP2_LIBRARY}" NGHTTP2_LIBRARY)
+add_library(vectron_nghttp2 INTERFACE)
+target_link_libraries(vectron_nghttp2 INTERFACE ${NGHTTP2_LIBRARY})
+
 find_library(XXHASH_LIBRARY xxhash REQUIRED)
 vectron_archive_of("${XXHASH_LIBRARY}" XXHASH_LIBRARY)
 add_library(vectron_xxhash INTERFACE)

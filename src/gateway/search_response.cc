@@ -165,14 +165,14 @@ class BackwardWriter {
 
 }  // namespace
 
-grpc::ByteBuffer EncodeSearchResponse(const SearchReport& report) {
-  const grpc::Slice room(BytesMax(report));
-  // It is ours alone, so far.
-  BackwardWriter writer(const_cast<uint8_t*>(room.end()));
+std::string EncodeSearchResponse(const SearchReport& report) {
+  std::string room(BytesMax(report), '\0');
+  auto* const begin = reinterpret_cast<uint8_t*>(room.data());
+  BackwardWriter writer(begin + room.size());
   writer.Put(report);
-  VECTRON_CHECK(writer.at() >= room.begin());
-  const grpc::Slice slice = room.sub(static_cast<size_t>(writer.at() - room.begin()), room.size());
-  return grpc::ByteBuffer(&slice, 1);
+  VECTRON_CHECK(writer.at() >= begin);
+  room.erase(0, static_cast<size_t>(writer.at() - begin));
+  return room;
 }
 
 }  // namespace vectron::gateway

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <grpcpp/support/byte_buffer.h>
+#include <string>
 
 #include "gateway/gateway.h"
 
@@ -11,6 +11,6 @@ namespace vectron::gateway {
 // Written field by field: most searches ask for ids and scores, and to make a message of
 // each, with another for its id, and to measure and write them all afterwards was a third
 // of the instructions that a search took around the index and gRPC.
-grpc::ByteBuffer EncodeSearchResponse(const SearchReport& report);
+std::string EncodeSearchResponse(const SearchReport& report);
 
 }  // namespace vectron::gateway

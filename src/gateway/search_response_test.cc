@@ -16,11 +16,7 @@ namespace {
 namespace v1 = ::vectron::v1;
 
 v1::SearchResponse Decoded(const SearchReport& report) {
-  grpc::ByteBuffer bytes = EncodeSearchResponse(report);
-  std::string encoded;
-  std::vector<grpc::Slice> slices;
-  EXPECT_TRUE(bytes.Dump(&slices).ok());
-  for (const grpc::Slice& slice : slices) encoded.append(slice.begin(), slice.end());
+  const std::string encoded = EncodeSearchResponse(report);
   v1::SearchResponse message;
   EXPECT_TRUE(message.ParseFromString(encoded));
   EXPECT_EQ(message.SerializeAsString(), encoded);

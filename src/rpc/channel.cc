@@ -1,12 +1,46 @@
 #include "rpc/channel.h"
 
+#include <absl/synchronization/mutex.h>
+#include <grpc/support/log.h>
+
+#include <mutex>
+
+#include "common/logging.h"
+
 namespace vectron::rpc {
+namespace {
+
+// gRPC writes its lines to stderr by itself, in a form of its own.
+void LogForGrpc(gpr_log_func_args* line) {
+  switch (line->severity) {
+    case GPR_LOG_SEVERITY_DEBUG:
+      return VECTRON_LOG_DEBUG("gRPC: {}", line->message);
+    case GPR_LOG_SEVERITY_INFO:
+      return VECTRON_LOG_INFO("gRPC: {}", line->message);
+    case GPR_LOG_SEVERITY_ERROR:
+      return VECTRON_LOG_ERROR("gRPC: {}", line->message);
+  }
+}
+
+// For the process, before its first channel.
+void SetUpGrpc() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    // The distribution builds abseil with its search for lock cycles, which every
+    // lock that gRPC takes would pay for.
+    absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
+    gpr_set_log_function(LogForGrpc);
+  });
+}
+
+}  // namespace
 
 using std::chrono::milliseconds;
 using std::chrono::system_clock;
 
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address,
                                            const ChannelOptions& options) {
+  SetUpGrpc();
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(static_cast<int>(options.message_bytes_max));
   arguments.SetMaxSendMessageSize(-1);  // the server's limit decides
@@ -25,15 +59,6 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address,
 }
 
 // gRPC tells deadlines in wall time; what counts is how far away they are.
-Deadline DeadlineOf(const grpc::ServerContextBase& context, const Clock& clock) {
-  const system_clock::time_point deadline = context.deadline();
-  if (deadline == system_clock::time_point::max()) return kNoDeadline;
-  const system_clock::time_point now{milliseconds(clock.WallTimeMs())};
-  // Years away is never: adding it to the clock might overflow.
-  if (deadline - now > std::chrono::hours(24 * 365)) return kNoDeadline;
-  return clock.Now() + std::chrono::duration_cast<Duration>(deadline - now);
-}
-
 void SetDeadline(Deadline deadline, const Clock& clock, grpc::ClientContext* context) {
   if (deadline == kNoDeadline) return;
   const system_clock::time_point now{milliseconds(clock.WallTimeMs())};

@@ -23,10 +23,6 @@ struct ChannelOptions {
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address,
                                            const ChannelOptions& options = {});
 
-// When the caller of a served request stops waiting, by `clock`; kNoDeadline if it
-// did not say.
-Deadline DeadlineOf(const grpc::ServerContextBase& context, const Clock& clock);
-
 // Hands `deadline` on to a request that is about to be made; kNoDeadline sets none.
 void SetDeadline(Deadline deadline, const Clock& clock, grpc::ClientContext* context);
 

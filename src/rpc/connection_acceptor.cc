@@ -140,10 +140,6 @@ bool IsOutOfResources(int error) {
 
 }  // namespace
 
-OwnedFd::~OwnedFd() {
-  if (fd_ >= 0) close(fd_);
-}
-
 void OpenSockets::Add(int fd) {
   struct stat about {};
   VECTRON_CHECK(fstat(fd, &about) == 0);

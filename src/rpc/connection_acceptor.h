@@ -8,35 +8,15 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/thread.h"
 #include "rpc/http2_refusal.h"
+#include "rpc/owned_fd.h"
 
 namespace vectron::rpc {
-
-// A file descriptor that is closed with its owner.
-class OwnedFd {
- public:
-  OwnedFd() = default;
-  explicit OwnedFd(int fd) : fd_(fd) {}
-  ~OwnedFd();
-  OwnedFd(OwnedFd&& other) noexcept : fd_(other.Release()) {}
-  OwnedFd& operator=(OwnedFd&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-
-  int get() const { return fd_; }
-  explicit operator bool() const { return fd_ >= 0; }
-  int Release() { return std::exchange(fd_, -1); }
-
- private:
-  int fd_ = -1;
-};
 
 // The connections that were handed on and may still be open. Whoever got a socket
 // closes it without a word, so closing is noticed when it matters: a descriptor that

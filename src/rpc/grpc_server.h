@@ -1,7 +1,5 @@
 #pragma once
 
-#include <grpcpp/grpcpp.h>
-
 #include <functional>
 #include <memory>
 #include <string>
@@ -16,10 +14,6 @@
 #include "rpc/server_call.h"
 #include "rpc/service.h"
 
-namespace grpc::experimental {
-class ExternalConnectionAcceptor;
-}
-
 namespace vectron::rpc {
 
 class ConnectionAcceptor;
@@ -33,10 +27,10 @@ struct GrpcServerOptions {
   size_t connections_max = 4'096;
   std::function<void()> on_connection_refused = [] {};
   size_t message_bytes_max = 64 << 20;
-  // gRPC's own buffers; beyond it connections are slowed, then closed.
-  size_t memory_bytes_max = 1 << 30;
-  // Answers that clients have not taken yet, which those buffers do not count: beyond it a call is
-  // OVERLOADED.
+  // Requests that have come in part, or are not taken yet: beyond it, a call to which more comes
+  // is OVERLOADED.
+  size_t received_bytes_max = 1 << 30;
+  // Answers that clients have not taken yet: beyond it a call is OVERLOADED.
   size_t answers_bytes_max = 512 << 20;
   int streams_per_connection_max = 1024;
   // A peer that does not answer a ping is given up: its requests are cancelled.
@@ -52,9 +46,9 @@ struct GrpcServerOptions {
   bool serving = true;
 };
 
-// A gRPC server with the standard health service (one status for "" and every
-// service) and server reflection. Its calls are served by few threads,
-// each alone at a queue of its own (ServerLoop). Thread-safe.
+// A gRPC server, on nghttp2 (docs/adr/0019), with the standard health service (one status for ""
+// and every service) and server reflection. Its calls are served by few threads (ServerLoop).
+// Thread-safe.
 class GrpcServer {
  public:
   // Listens and serves `services`, which must outlive the server. UNAVAILABLE if the
@@ -79,9 +73,6 @@ class GrpcServer {
   void Shutdown(std::chrono::milliseconds grace);
 
  private:
-  // gRPC's end for sockets that were accepted outside of it.
-  using Intake = grpc::experimental::ExternalConnectionAcceptor;
-
   GrpcServer(const GrpcServerOptions& options, const std::vector<Service*>& services);
 
   Status Build(const GrpcServerOptions& options);
@@ -95,11 +86,9 @@ class GrpcServer {
   ThreadPool large_;
 
   // Each uses those above it.
-  grpc::AsyncGenericService generic_;
   std::vector<std::unique_ptr<ServerLoop>> loops_;
-  std::unique_ptr<grpc::Server> server_;
-  std::unique_ptr<Intake> intake_;
   std::unique_ptr<ConnectionAcceptor> acceptor_;
+  size_t next_loop_ = 0;  // of the acceptor
 };
 
 }  // namespace vectron::rpc

@@ -16,6 +16,7 @@
 #include "grpc/health/v1/health.pb.h"
 #include "grpc/reflection/v1/reflection.pb.h"
 #include "rpc/channel.h"
+#include "rpc/testing/http2_peer.h"
 #include "rpc/testing/raw_connection.h"
 
 namespace vectron::rpc {
@@ -155,8 +156,9 @@ TEST_F(ServedCallsTest, RefusesUnknownMethodsAndWhatIsNoMessage) {
             Reason::kInvalidArgument);
 
   request.set_service(std::string(2 << 20, 'x'));
-  EXPECT_EQ(Call("/test.Echo/Echo", request, &response).error_code(),
-            grpc::StatusCode::RESOURCE_EXHAUSTED);
+  const grpc::Status large = Call("/test.Echo/Echo", request, &response);
+  EXPECT_EQ(large.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(ReasonOf(FromGrpcStatus(large)), Reason::kRequestTooLarge);
   EXPECT_TRUE(Echo("goes on", &text).ok());
 }
 
@@ -170,7 +172,7 @@ TEST_F(ServedCallsTest, RefusesCompressedMessages) {
     context.set_compression_algorithm(algorithm);
     const grpc::Status status = Call("/test.Echo/Echo", request, &response, &context);
     EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED);
-    EXPECT_THAT(status.error_message(), HasSubstr("disabled"));
+    EXPECT_THAT(status.error_message(), HasSubstr("compressed"));
   }
 }
 
@@ -280,6 +282,63 @@ TEST_F(ServedCallsTest, AStopDoesNotWaitForPeersThatDoNotHangUp) {
   const TimePoint begin = SystemClock().Now();
   server_->Shutdown(milliseconds(60'000));
   EXPECT_LT(SystemClock().Now() - begin, milliseconds(30'000));
+}
+
+// Whoever takes the port for another.
+TEST_F(ServedCallsTest, SaysWhatItSpeaks) {
+  const OwnedFd stranger = Connect(PortOf(server_->address()));
+  constexpr std::string_view kRequest = "GET /collections HTTP/1.1\r\nHost: x\r\n\r\n";
+  ASSERT_EQ(send(stranger.get(), kRequest.data(), kRequest.size(), 0),
+            static_cast<ssize_t>(kRequest.size()));
+  std::string answer(1'000, '\0');
+  const ssize_t bytes = recv(stranger.get(), answer.data(), answer.size(), MSG_WAITALL);
+  ASSERT_GT(bytes, 0);
+  answer.resize(static_cast<size_t>(bytes));
+  EXPECT_THAT(answer, ::testing::StartsWith("HTTP/1.1 400 "));
+  EXPECT_THAT(answer, HasSubstr("speaks gRPC"));
+  const size_t body = answer.find("\r\n\r\n") + 4;
+  EXPECT_THAT(answer, HasSubstr("Content-Length: " + std::to_string(answer.size() - body)));
+}
+
+// Connections that end in every way while their calls are served by other threads.
+TEST_F(ServedCallsTest, ClientsMayGoAtAnyMoment) {
+  constexpr int kRounds = 60;
+  std::vector<std::unique_ptr<Thread>> clients;
+  for (int c = 0; c < 4; ++c) {
+    clients.push_back(std::make_unique<Thread>("client", ThreadPriority::kNormal, [&, c] {
+      for (int i = 0; i < kRounds; ++i) {
+        vectron::testing::Http2Peer peer;
+        const OwnedFd fd = Connect(PortOf(server_->address()));
+        HealthCheckRequest request;
+        request.set_service(std::string(i % 3 == 0 ? 100'000 : 10, 'x'));
+        const std::string message = vectron::testing::Framed(request.SerializeAsString());
+        const auto headers = vectron::testing::Http2Peer::GrpcHeaders("/test.Echo/Echo");
+        std::string bytes;
+        for (int k = 0; k < 5; ++k) {
+          const int32_t id = peer.Request(headers, message);
+          bytes += peer.Take();
+          if (k == i % 5) {
+            peer.Reset(id);
+            bytes += peer.Take();
+          }
+        }
+        // Cut off anywhere, or all of it.
+        bytes.resize(bytes.size() - (i % 2) * (bytes.size() * static_cast<size_t>(c) / 4));
+        for (size_t sent = 0; sent < bytes.size();) {
+          const ssize_t part =
+              send(fd.get(), bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);
+          ASSERT_GT(part, 0);
+          sent += static_cast<size_t>(part);
+        }
+        if (i % 4 != 0) continue;
+        char answer[1024];
+        ASSERT_GT(recv(fd.get(), answer, sizeof(answer), 0), 0);
+      }
+    }));
+  }
+  for (auto& client : clients) client->Join();
+  std::string answer;
+  EXPECT_TRUE(Echo("goes on", &answer).ok());
 }
 
 TEST_F(ServedCallsTest, ChecksAndWatchesHealth) {

@@ -6,45 +6,54 @@
 
 #include "common/check.h"
 #include "common/error.h"
+#include "rpc/http2_connection.h"
 #include "rpc/status.h"
 
 namespace vectron::rpc {
 
-void ServerCall::Await(grpc::AsyncGenericService* service, grpc::ServerCompletionQueue* queue,
-                       Shared* shared) {
-  auto* call = new ServerCall(shared);
-  // Must be asked for before the call comes; is told only of calls that came.
-  call->context_.AsyncNotifyWhenDone(&call->ended_);
-  service->RequestCall(&call->context_, &call->stream_, queue, queue, &call->accepted_);
+Http2Stream* ServerCall::Make(std::shared_ptr<Http2Connection> connection, int32_t id,
+                              CallHead head, size_t message_bytes_max, Shared* shared) {
+  auto* call =
+      new ServerCall(std::move(connection), id, std::move(head), message_bytes_max, shared);
+  return &call->stream_;
+}
+
+ServerCall::ServerCall(std::shared_ptr<Http2Connection> connection, int32_t id, CallHead head,
+                       size_t message_bytes_max, Shared* shared)
+    : shared_(*shared),
+      head_(std::move(head)),
+      connection_(std::move(connection)),
+      stream_(this, id, message_bytes_max) {
+  shared_.live.Enter();
 }
 
 void ServerCall::Serve(std::shared_ptr<CallHandler> handler) {
   handler_ = std::move(handler);
-  shared_.live.Enter();
   // Keeps the call while the handler begins, which may finish it.
   Begin();
   handler_->OnStart(this);
   End();
 }
 
-void ServerCall::Read(grpc::ByteBuffer* message) {
+void ServerCall::Read(std::string* message) {
   Begin();
   message_ = message;
-  stream_.Read(message, &read_);
+  connection_->Read(&stream_, message);
 }
 
-void ServerCall::Write(const grpc::ByteBuffer& message) {
+void ServerCall::Write(std::string message) {
   Begin();
-  stream_.Write(message, &written_);
+  connection_->Write(&stream_, std::move(message));
 }
 
 void ServerCall::Finish(const grpc::Status& status) {
   VECTRON_CHECK(!finished_.exchange(true));
-  stream_.Finish(status, &finish_);
+  connection_->Finish(&stream_, status);
+  End();
 }
 
-void ServerCall::WriteAndFinish(const grpc::ByteBuffer& message) {
-  const size_t bytes = message.Length();
+void ServerCall::WriteAndFinish(std::string message) {
+  const size_t bytes = message.size();
   if (!shared_.untaken.TryAdd(bytes)) {
     return Finish(ToGrpcStatus(MakeError(
         Reason::kOverloaded, fmt::format("the answers that clients have not taken have more than "
@@ -53,13 +62,7 @@ void ServerCall::WriteAndFinish(const grpc::ByteBuffer& message) {
   }
   answer_bytes_ = bytes;
   VECTRON_CHECK(!finished_.exchange(true));
-  stream_.WriteAndFinish(message, grpc::WriteOptions(), grpc::Status::OK, &finish_);
-}
-
-void ServerCall::OnEvent(Event::Kind kind, bool ok) {
-  if (kind == Event::Kind::kWritten) handler_->OnWritten(ok);
-  if (kind == Event::Kind::kFinished) shared_.untaken.Remove(answer_bytes_);
-  if (kind == Event::Kind::kEnded && context_.IsCancelled()) handler_->OnCancelled();
+  connection_->WriteAndFinish(&stream_, std::move(message));
   End();
 }
 
@@ -68,12 +71,21 @@ void ServerCall::DeliverRead(bool ok, bool alone) {
   End();
 }
 
+void ServerCall::OnWritten(bool ok) {
+  handler_->OnWritten(ok);
+  End();
+}
+
+void ServerCall::OnBroken() {
+  handler_->OnCancelled();
+  End();
+}
+
 void ServerCall::End() {
   if (under_way_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  const std::shared_ptr<CallHandler> handler = std::move(handler_);
+  shared_.untaken.Remove(answer_bytes_);
   Shared& shared = shared_;
   delete this;
-  handler->OnDone();
   shared.live.Leave();
 }
 

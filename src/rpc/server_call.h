@@ -1,7 +1,6 @@
 #pragma once
 
-#include <grpcpp/generic/async_generic_service.h>
-#include <grpcpp/grpcpp.h>
+#include <grpcpp/support/status.h>
 
 #include <atomic>
 #include <memory>
@@ -9,9 +8,11 @@
 
 #include "common/clock.h"
 #include "common/mutex.h"
+#include "rpc/http2_session.h"
 
 namespace vectron::rpc {
 
+class Http2Connection;
 class ServerCall;
 
 // How many calls were accepted and are not over. Thread-safe.
@@ -91,84 +92,75 @@ class CallHandler {
   // The client gave up or went away, or the server did. The call is still to be
   // finished.
   virtual void OnCancelled() {}
-  // The last: the call is over.
-  virtual void OnDone() {}
 };
 
-// A call under way at an asynchronous gRPC server, in bytes. At most one Read and
-// one Write at a time; Finish or WriteAndFinish once, after the last Write has ended.
-// Any thread. Deletes itself when it was finished and nothing of it is under way.
+// A call under way at a GrpcServer, in bytes. At most one Read and one Write at a time; Finish
+// or WriteAndFinish once, after the last Write has ended. Any thread, also with locks held that
+// the handler takes: what comes of it is told later, by others. Deletes itself, and lets the
+// handler go, when it was finished and nothing of it is under way.
 class ServerCall {
  public:
-  // A thing that the call's completion queue tells of.
-  struct Event {
-    enum class Kind { kAccepted, kRead, kWritten, kFinished, kEnded, kMark, kTick };
-    Event(ServerCall* owner, Kind what) : call(owner), kind(what) {}
-    ServerCall* const call;  // null: kMark and kTick, which are no call's
-    const Kind kind;
-  };
-
   // What the calls of a server share, and which outlives them.
   struct Shared {
+    explicit Shared(size_t answers_bytes_max) : untaken(answers_bytes_max) {}
+
     LiveCalls live;  // from when it was accepted until it is over
     UntakenAnswers untaken;
+    // Of requests that have come and were not handed to their calls.
+    std::atomic<size_t> received_bytes{0};
   };
 
-  // Waits for one call of the service at `queue`.
-  static void Await(grpc::AsyncGenericService* service, grpc::ServerCompletionQueue* queue,
-                    Shared* shared);
+  // A call that came, to be served or dropped; its stream.
+  static Http2Stream* Make(std::shared_ptr<Http2Connection> connection, int32_t id, CallHead head,
+                           size_t message_bytes_max, Shared* shared);
 
   ServerCall(const ServerCall&) = delete;
   ServerCall& operator=(const ServerCall&) = delete;
 
-  const std::string& method() const { return context_.method(); }
-  const grpc::ServerContextBase& context() const { return context_; }
+  const std::string& method() const { return head_.method; }
+  // When the caller stops waiting, by `clock`; kNoDeadline if it did not say. Asked when the call
+  // comes.
+  Deadline DeadlineBy(const Clock& clock) const {
+    return head_.timeout.has_value() ? clock.Now() + *head_.timeout : kNoDeadline;
+  }
 
-  void Read(grpc::ByteBuffer* message);
-  void Write(const grpc::ByteBuffer& message);
+  void Read(std::string* message);
+  void Write(std::string message);
   void Finish(const grpc::Status& status);
-  // Breaks the call: what is under way ends, and the client is told CANCELLED.
-  void Cancel() { context_.TryCancel(); }
   // With OK; with OVERLOADED if clients have left too much untaken.
-  void WriteAndFinish(const grpc::ByteBuffer& message);
+  void WriteAndFinish(std::string message);
 
   // For the server's loop -------------------------------------------------
 
-  // Accepted: hands the call to its handler.
+  // Hands the call to its handler.
   void Serve(std::shared_ptr<CallHandler> handler);
-  // Of kAccepted, when no call came because the server shuts down.
-  void Abandon() { delete this; }
-  // Of kWritten, kFinished, kEnded. The call may be gone afterwards.
-  void OnEvent(Event::Kind kind, bool ok);
   // Of the message that was read.
-  size_t ReadBytes() const { return message_->Length(); }
-  // Of kRead, which need not be told at once.
+  size_t ReadBytes() const { return message_->size(); }
+  // Of kRead and kReadFailed, which need not be told at once.
   void DeliverRead(bool ok, bool alone);
+  void OnWritten(bool ok);
+  // Of kClosed and kBroken. As those above, the last: the call may be gone afterwards.
+  void OnClosed() { End(); }
+  void OnBroken();
 
  private:
-  explicit ServerCall(Shared* shared) : shared_(*shared), stream_(&context_) {}
+  ServerCall(std::shared_ptr<Http2Connection> connection, int32_t id, CallHead head,
+             size_t message_bytes_max, Shared* shared);
   ~ServerCall() = default;
 
   void Begin() { under_way_.fetch_add(1, std::memory_order_relaxed); }
   void End();
 
   Shared& shared_;
-  grpc::GenericServerContext context_;
-  grpc::GenericServerAsyncReaderWriter stream_;
+  const CallHead head_;
+  const std::shared_ptr<Http2Connection> connection_;
+  Http2Stream stream_;  // the connection's
   std::shared_ptr<CallHandler> handler_;
-  // Operations, and one for the end of the call that gRPC tells of (kEnded), which
-  // comes only after Finish or when the call broke, and one until it is finished.
+  // Operations, and one for the stream until it is closed, and one until it is finished.
   std::atomic<int> under_way_{2};
   std::atomic<bool> finished_{false};
-
-  grpc::ByteBuffer* message_ = nullptr;  // of the last Read
-  size_t answer_bytes_ = 0;              // among shared_.untaken until the call is finished
-
-  Event accepted_{this, Event::Kind::kAccepted};
-  Event read_{this, Event::Kind::kRead};
-  Event written_{this, Event::Kind::kWritten};
-  Event finish_{this, Event::Kind::kFinished};
-  Event ended_{this, Event::Kind::kEnded};
+  std::string* message_ = nullptr;  // of the last Read
+  size_t answer_bytes_ = 0;         // among shared_.untaken until the call is over
 };
 
 }  // namespace vectron::rpc

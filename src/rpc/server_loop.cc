@@ -1,24 +1,35 @@
 #include "rpc/server_loop.h"
 
 #include <fmt/format.h>
-#include <grpc/support/time.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
 
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
 #include <utility>
 
+#include "common/check.h"
+#include "common/logging.h"
 #include "rpc/status.h"
 
 namespace vectron::rpc {
 namespace {
 
-// Calls that are waited for at the same time.
-constexpr int kAwaitedCount = 16;
-// Messages that are taken from the queue before they are delivered.
-constexpr size_t kMessageCountMax = 64;
+using std::chrono::milliseconds;
+
+constexpr size_t kReceiveBytes = 256 << 10;
+constexpr int kEventsPerTurn = 64;
 // Decoding goes at about a GB/s: longer messages would hold up the calls behind
 // them for tens of microseconds.
 constexpr size_t kLargeBytes = 64 << 10;
-// Ticks within the patience with clients that send half a request.
-constexpr int kTicksOfPatience = 4;
+constexpr milliseconds kTickPeriodMax{250};
+// How long a peer without calls has to close its connection when the server stops.
+constexpr milliseconds kHangUpPatience{1'000};
+
+thread_local const ServerLoop* this_loop = nullptr;
 
 class UnknownMethod final : public CallHandler {
  public:
@@ -30,101 +41,227 @@ class UnknownMethod final : public CallHandler {
   void OnRead(bool /*ok*/, bool /*alone*/) override {}
 };
 
+// Often enough for every one of them.
+milliseconds TickPeriod(const Http2ConnectionOptions& options) {
+  const milliseconds shortest =
+      std::min({options.keepalive_interval, options.keepalive_timeout, options.handshake_timeout,
+                options.idle_timeout, options.request_patience});
+  return std::clamp(shortest / 4, milliseconds(1), kTickPeriodMax);
+}
+
 }  // namespace
 
-ServerLoop::ServerLoop(const std::string& name, const Environment& environment,
-                       std::unique_ptr<grpc::ServerCompletionQueue> queue)
-    : name_(name), environment_(environment), queue_(std::move(queue)) {}
+ServerLoop::ServerLoop(const std::string& name, const Environment& environment)
+    : name_(name),
+      environment_(environment),
+      tick_period_(TickPeriod(environment.connections)),
+      poll_(epoll_create1(EPOLL_CLOEXEC)),
+      wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      timer_(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) {}
 
 ServerLoop::~ServerLoop() { Stop(); }
 
-void ServerLoop::Start() {
-  for (int i = 0; i < kAwaitedCount; ++i) Await();
-  SetTick();
+Status ServerLoop::Start() {
+  for (const OwnedFd* fd : {&wake_, &timer_}) {
+    epoll_event event{.events = EPOLLIN, .data = {.ptr = const_cast<OwnedFd*>(fd)}};
+    if (epoll_ctl(poll_.get(), EPOLL_CTL_ADD, fd->get(), &event) != 0) {
+      return Internal(fmt::format("cannot wait for gRPC connections: {}", std::strerror(errno)));
+    }
+  }
   thread_ = std::make_unique<Thread>(name_, ThreadPriority::kNormal, [this] { Run(); });
+  return OkStatus();
+}
+
+void ServerLoop::Add(int socket) {
+  Wish([socket](Wishes& wishes) { wishes.sockets.push_back(socket); });
+}
+
+void ServerLoop::Drain() {
+  if (thread_ == nullptr) return;
+  Wish([](Wishes& wishes) { wishes.drains = true; });
+  MutexLock lock(mutex_);
+  while (!is_drained_) drained_cond_.Wait(mutex_);
+}
+
+void ServerLoop::BreakCalls() {
+  Wish([](Wishes& wishes) { wishes.breaks_calls = true; });
 }
 
 void ServerLoop::Stop() {
   if (thread_ == nullptr) return;
-  // Calls that the server accepted at last may still be in the queue, and need it
-  // until they are over.
-  alarm_.Set(queue_.get(), gpr_now(GPR_CLOCK_MONOTONIC), &mark_);
-  {
-    MutexLock lock(mutex_);
-    while (!marked_) marked_cond_.Wait(mutex_);
-  }
-  environment_.calls->live.WaitNone();
-  queue_->Shutdown();
+  Wish([](Wishes& wishes) { wishes.stops = true; });
   thread_->Join();
   thread_ = nullptr;
 }
 
-void ServerLoop::Run() {
-  void* tag = nullptr;
-  bool ok = false;
-  while (queue_->Next(&tag, &ok)) {
-    Handle(*static_cast<Event*>(tag), ok);
-    if (messages_.empty()) continue;
-    // What else is there decides whether this thread may work on it itself.
-    while (messages_.size() < kMessageCountMax &&
-           queue_->AsyncNext(&tag, &ok, gpr_time_0(GPR_CLOCK_MONOTONIC)) ==
-               grpc::CompletionQueue::GOT_EVENT) {
-      Handle(*static_cast<Event*>(tag), ok);
+bool ServerLoop::IsThisThread() const { return this_loop == this; }
+
+template <typename Change>
+void ServerLoop::Wish(Change&& change) {
+  bool is_first = false;
+  {
+    MutexLock lock(mutex_);
+    is_first = wishes_.empty();
+    change(wishes_);
+  }
+  if (is_first) VECTRON_CHECK(eventfd_write(wake_.get(), 1) == 0);
+}
+
+void ServerLoop::Tell(const CallEvents& events) {
+  const bool is_here = IsThisThread();
+  std::vector<CallEvent> elsewhere;
+  for (const CallEvent& event : events) {
+    if (event.kind == CallEvent::Kind::kClosed) {
+      event.call->OnClosed();
+    } else {
+      (is_here ? events_ : elsewhere).push_back(event);
     }
+  }
+  if (elsewhere.empty()) return;
+  Wish([&](Wishes& wishes) {
+    wishes.events.insert(wishes.events.end(), elsewhere.begin(), elsewhere.end());
+  });
+}
+
+void ServerLoop::Watch(Http2Connection* connection, bool room_too) {
+  epoll_event event{.events = EPOLLIN, .data = {.ptr = connection}};
+  if (room_too) event.events |= EPOLLOUT;
+  // Fails only for one that the loop does not watch yet, or not any more.
+  epoll_ctl(poll_.get(), EPOLL_CTL_MOD, connection->fd(), &event);
+}
+
+void ServerLoop::Run() {
+  this_loop = this;
+  std::vector<char> buffer(kReceiveBytes);
+  std::array<epoll_event, kEventsPerTurn> ready;
+  while (!stops_ || !connections_.empty()) {
+    const int count = epoll_wait(poll_.get(), ready.data(), kEventsPerTurn, -1);
+    bool is_woken = false;
+    bool ticks = false;
+    for (int i = 0; i < count; ++i) {
+      const epoll_event& event = ready[static_cast<size_t>(i)];
+      if (event.data.ptr == &wake_) {
+        is_woken = true;
+      } else if (event.data.ptr == &timer_) {
+        ticks = true;
+      } else {
+        auto* connection = static_cast<Http2Connection*>(event.data.ptr);
+        if (!connection->OnReady(event.events, buffer)) Close(connection);
+      }
+    }
+    if (is_woken) GrantWishes();
+    if (ticks) OnTick();
+    TellCalls();
+  }
+}
+
+void ServerLoop::GrantWishes() {
+  eventfd_t ignored = 0;
+  eventfd_read(wake_.get(), &ignored);
+  Wishes wishes;
+  {
+    MutexLock lock(mutex_);
+    std::swap(wishes, wishes_);
+  }
+  for (const CallEvent& event : wishes.events) events_.push_back(event);
+  for (int socket : wishes.sockets) Welcome(socket);
+  if (wishes.drains) {
+    drains_ = true;
+    ForEachConnection([](Http2Connection& connection) { return connection.Drain(); });
+    MutexLock lock(mutex_);
+    is_drained_ = true;
+    drained_cond_.NotifyAll();
+  }
+  if (wishes.breaks_calls) {
+    const grpc::Status why(grpc::StatusCode::UNAVAILABLE, "the server stops");
+    ForEachConnection([&](Http2Connection& connection) { return connection.BreakCalls(why); });
+  }
+  if (wishes.stops) {
+    stops_ = true;
+    stop_at_ = SystemClock().Now() + kHangUpPatience;
+  }
+}
+
+void ServerLoop::Welcome(int socket) {
+  OwnedFd owned(socket);
+  if (drains_ || stops_) return;
+  auto connection = std::make_shared<Http2Connection>(
+      environment_.connections, this, std::move(owned), &environment_.calls->received_bytes);
+  epoll_event event{.events = EPOLLIN, .data = {.ptr = connection.get()}};
+  if (epoll_ctl(poll_.get(), EPOLL_CTL_ADD, socket, &event) != 0) {
+    VECTRON_LOG_WARN("cannot take a gRPC connection: {}", std::strerror(errno));
+    return;
+  }
+  if (connections_.empty()) SetTicking(true);
+  Http2Connection* const added = connection.get();
+  connections_.emplace(added, std::move(connection));
+}
+
+void ServerLoop::SetTicking(bool ticks) {
+  const auto period = std::chrono::nanoseconds(ticks ? tick_period_ : milliseconds(0)).count();
+  constexpr int64_t kSecond = 1'000'000'000;
+  const timespec span{.tv_sec = period / kSecond, .tv_nsec = period % kSecond};
+  const itimerspec setting{.it_interval = span, .it_value = span};
+  VECTRON_CHECK(timerfd_settime(timer_.get(), 0, &setting, nullptr) == 0);
+}
+
+void ServerLoop::OnTick() {
+  uint64_t ignored = 0;
+  if (read(timer_.get(), &ignored, sizeof(ignored)) < 0) return;
+  const TimePoint now = SystemClock().Now();
+  const bool is_late = stops_ && now >= stop_at_;
+  ForEachConnection(
+      [&](Http2Connection& connection) { return !is_late && connection.OnTick(now); });
+}
+
+template <typename Act>
+void ServerLoop::ForEachConnection(Act&& act) {
+  std::vector<Http2Connection*> over;
+  for (const auto& [connection, owner] : connections_) {
+    if (!act(*connection)) over.push_back(connection);
+  }
+  for (Http2Connection* connection : over) Close(connection);
+}
+
+void ServerLoop::Close(Http2Connection* connection) {
+  epoll_ctl(poll_.get(), EPOLL_CTL_DEL, connection->fd(), nullptr);
+  connection->Close();
+  connections_.erase(connection);
+  if (connections_.empty()) SetTicking(false);
+}
+
+void ServerLoop::TellCalls() {
+  while (!events_.empty() || !messages_.empty()) {
+    // Grows meanwhile: what handlers do is told too.
+    for (size_t i = 0; i < events_.size(); ++i) TellCall(CallEvent(events_[i]));
+    events_.clear();
     DeliverMessages();
   }
 }
 
-void ServerLoop::Handle(const Event& event, bool ok) {
+void ServerLoop::TellCall(const CallEvent& event) {
   switch (event.kind) {
-    case Event::Kind::kAccepted:
-      if (!ok) return event.call->Abandon();
-      Await();
+    case CallEvent::Kind::kAccepted:
       return Serve(event.call);
-    case Event::Kind::kRead:
-      unread_.erase(event.call);
-      messages_.push_back({event.call, ok});
-      return;
-    case Event::Kind::kWritten:
-    case Event::Kind::kFinished:
-    case Event::Kind::kEnded:
-      return event.call->OnEvent(event.kind, ok);
-    case Event::Kind::kTick:
-      return OnTick(ok);
-    case Event::Kind::kMark: {
-      ending_ = true;
-      tick_alarm_.Cancel();
-      MutexLock lock(mutex_);
-      marked_ = true;
-      marked_cond_.NotifyAll();
-      return;
-    }
+    case CallEvent::Kind::kRead:
+      return messages_.push_back({event.call, true});
+    case CallEvent::Kind::kReadFailed:
+      return messages_.push_back({event.call, false});
+    case CallEvent::Kind::kWritten:
+      return event.call->OnWritten(true);
+    case CallEvent::Kind::kWriteFailed:
+      return event.call->OnWritten(false);
+    case CallEvent::Kind::kClosed:
+      return event.call->OnClosed();
+    case CallEvent::Kind::kBroken:
+      return event.call->OnBroken();
   }
 }
 
 void ServerLoop::Serve(ServerCall* call) {
   const auto method = environment_.methods->find(std::string_view(call->method()));
   if (method == environment_.methods->end()) return call->Serve(std::make_shared<UnknownMethod>());
-  unread_.emplace(call, ticks_);
   call->Serve((*method->second)());
-}
-
-void ServerLoop::SetTick() {
-  const auto period = environment_.request_patience / kTicksOfPatience;
-  tick_alarm_.Set(queue_.get(),
-                  gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-                               gpr_time_from_millis(period.count(), GPR_TIMESPAN)),
-                  &tick_);
-}
-
-// A call that is awaited has a Read under way, and thus is there.
-void ServerLoop::OnTick(bool ok) {
-  if (!ok || ending_) return;
-  ++ticks_;
-  for (const auto& [call, since] : unread_) {
-    if (ticks_ - since > kTicksOfPatience) call->Cancel();
-  }
-  SetTick();
 }
 
 void ServerLoop::DeliverMessages() {

@@ -1,87 +1,119 @@
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
-#include <grpcpp/alarm.h>
-#include <grpcpp/generic/async_generic_service.h>
-#include <grpcpp/grpcpp.h>
 
 #include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "common/mutex.h"
 #include "common/string_map.h"
 #include "common/thread.h"
 #include "common/thread_pool.h"
+#include "rpc/http2_connection.h"
+#include "rpc/owned_fd.h"
 #include "rpc/server_call.h"
 #include "rpc/service.h"
 
 namespace vectron::rpc {
 
-// A thread that takes calls from a completion queue and runs their handlers.
-//
-// It is alone at its queue, on purpose: of several threads that wait at a gRPC server
-// one polls, and hands that over to another before it sees to what it found, so that
-// each call costs three or four switches between threads (docs/adr/0008).
+// A thread that receives what clients send over its connections and runs the handlers of their
+// calls. A connection stays with it for life.
 class ServerLoop {
  public:
   struct Environment {
     // Not owned; outlive the loop.
-    grpc::AsyncGenericService* service = nullptr;
     const StringMap<const Service::MakeHandler*>* methods = nullptr;
     // Takes requests that are long to decode.
     ThreadPool* large = nullptr;
     ServerCall::Shared* calls = nullptr;
-    // How long a client may take to send its first message, about.
-    std::chrono::milliseconds request_patience{120'000};
+    Http2ConnectionOptions connections;
   };
 
-  ServerLoop(const std::string& name, const Environment& environment,
-             std::unique_ptr<grpc::ServerCompletionQueue> queue);
+  ServerLoop(const std::string& name, const Environment& environment);
   // Stops, if that was not done.
   ~ServerLoop();
+  ServerLoop(const ServerLoop&) = delete;
+  ServerLoop& operator=(const ServerLoop&) = delete;
 
-  // After the server was built: begins to take calls.
-  void Start();
-  // After the server was shut down: waits until its calls are over, joins the thread.
+  // INTERNAL if the system does not give what a loop needs.
+  Status Start();
+  // Takes a connected socket, which does not block. Any thread.
+  void Add(int socket);
+  // Takes no more calls from when it returns: connections end when they have none.
+  void Drain();
+  // Breaks all calls. They are still to be finished.
+  void BreakCalls();
+  // After Drain, when no call is left: joins the thread. Clients that do not close their
+  // connections are given a second.
   void Stop();
 
+  // For its connections ----------------------------------------------------
+
+  // Calls are told on the loop's thread, but for those that only end. Any thread; not with a
+  // lock held.
+  void Tell(const CallEvents& events);
+  // Whether to be told when the socket takes bytes again. Any thread.
+  void Watch(Http2Connection* connection, bool room_too);
+  bool IsThisThread() const;
+  ServerCall::Shared* shared_calls() const { return environment_.calls; }
+
  private:
-  using Event = ServerCall::Event;
   struct Message {
     ServerCall* call = nullptr;
     bool ok = false;
   };
+  // What other threads ask of the loop.
+  struct Wishes {
+    std::vector<int> sockets;
+    std::vector<CallEvent> events;
+    bool drains = false;
+    bool breaks_calls = false;
+    bool stops = false;
+
+    bool empty() const {
+      return sockets.empty() && events.empty() && !drains && !breaks_calls && !stops;
+    }
+  };
 
   void Run();
-  // Adds to `messages_` what is to be delivered.
-  void Handle(const Event& event, bool ok);
+  template <typename Change>
+  void Wish(Change&& change);
+  void GrantWishes();
+  void Welcome(int socket);
+  void OnTick();
+  void SetTicking(bool ticks);
+  // `act` is a method of the connections that is false when one is over.
+  template <typename Act>
+  void ForEachConnection(Act&& act);
+  void Close(Http2Connection* connection);
+
+  // Tells calls, until there is nothing to be told.
+  void TellCalls();
+  void TellCall(const CallEvent& event);
   void Serve(ServerCall* call);
   void DeliverMessages();
-  void SetTick();
-  // Breaks calls whose first message does not come.
-  void OnTick(bool ok);
-  void Await() { ServerCall::Await(environment_.service, queue_.get(), environment_.calls); }
 
   const std::string name_;
   const Environment environment_;
-  const std::unique_ptr<grpc::ServerCompletionQueue> queue_;
+  const std::chrono::milliseconds tick_period_;
+  OwnedFd poll_;
+  OwnedFd wake_;   // an eventfd
+  OwnedFd timer_;  // ticks while there are connections
 
-  // Goes through the queue after all that was in it when the server had shut down.
-  grpc::Alarm alarm_;
-  Event mark_{nullptr, Event::Kind::kMark};
   Mutex mutex_;
-  CondVar marked_cond_;
-  bool marked_ ABSL_GUARDED_BY(mutex_) = false;
+  CondVar drained_cond_;
+  bool is_drained_ ABSL_GUARDED_BY(mutex_) = false;
+  Wishes wishes_ ABSL_GUARDED_BY(mutex_);
 
   // Of the thread:
+  absl::flat_hash_map<Http2Connection*, std::shared_ptr<Http2Connection>> connections_;
+  std::vector<CallEvent> events_;
   std::vector<Message> messages_;
-  grpc::Alarm tick_alarm_;
-  Event tick_{nullptr, Event::Kind::kTick};
-  uint64_t ticks_ = 0;
-  bool ending_ = false;
-  // Calls whose first message is awaited, since which tick.
-  absl::flat_hash_map<ServerCall*, uint64_t> unread_;
+  bool drains_ = false;
+  bool stops_ = false;
+  TimePoint stop_at_;
   std::unique_ptr<Thread> thread_;
 };
 

@@ -1,8 +1,7 @@
 #pragma once
 
 #include <google/protobuf/arena.h>
-#include <grpcpp/grpcpp.h>
-#include <grpcpp/impl/codegen/proto_utils.h>
+#include <grpcpp/support/status.h>
 
 #include <atomic>
 #include <functional>
@@ -14,7 +13,6 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/string_map.h"
-#include "rpc/channel.h"
 #include "rpc/server_call.h"
 #include "rpc/status.h"
 
@@ -22,15 +20,9 @@ namespace vectron::rpc {
 
 // INTERNAL for a message of 2 GiB and more.
 template <typename Message>
-grpc::Status Encode(const Message& message, grpc::ByteBuffer* bytes) {
-  bool own = false;
-  return grpc::SerializationTraits<Message>::Serialize(message, bytes, &own);
-}
-
-// INTERNAL unless the bytes are such a message.
-template <typename Message>
-grpc::Status Decode(grpc::ByteBuffer* bytes, Message* message) {
-  return grpc::SerializationTraits<Message>::Deserialize(bytes, message);
+grpc::Status Encode(const Message& message, std::string* bytes) {
+  if (message.SerializeToString(bytes)) return grpc::Status::OK;
+  return {grpc::StatusCode::INTERNAL, "the answer is too large to be encoded"};
 }
 
 // A call with one request and one response. Both are in one arena, whose first block
@@ -58,20 +50,20 @@ class UnaryCall final : public CallHandler {
   }
   // No other call waits for this thread (see CallHandler).
   bool alone() const { return alone_; }
-  Deadline DeadlineBy(const Clock& clock) const { return DeadlineOf(call_->context(), clock); }
+  Deadline DeadlineBy(const Clock& clock) const { return call_->DeadlineBy(clock); }
   // Set when the caller gave up.
   const std::atomic<bool>& cancelled() const { return cancelled_; }
 
   // Answers with the response or, unless `status` is OK, with that. Once.
   void Finish(const grpc::Status& status) {
     if (!status.ok()) return call_->Finish(status);
-    grpc::ByteBuffer bytes;
+    std::string bytes;
     const grpc::Status encoded = Encode(*response(), &bytes);
     if (!encoded.ok()) return call_->Finish(encoded);
-    FinishWith(bytes);
+    FinishWith(std::move(bytes));
   }
   // Answers with the bytes of a Response, instead.
-  void FinishWith(const grpc::ByteBuffer& response) { call_->WriteAndFinish(response); }
+  void FinishWith(std::string response) { call_->WriteAndFinish(std::move(response)); }
 
   void OnStart(ServerCall* call) override {
     call_ = call;
@@ -84,9 +76,9 @@ class UnaryCall final : public CallHandler {
       return call_->Finish(ToGrpcStatus(InvalidArgument("the call came without a request")));
     }
     request_ = google::protobuf::Arena::CreateMessage<Request>(&arena_);
-    const grpc::Status decoded = Decode(&bytes_, request_);
-    bytes_.Clear();
-    if (!decoded.ok()) {
+    const bool is_message = request_->ParseFromString(bytes_);
+    bytes_ = std::string();
+    if (!is_message) {
       return call_->Finish(ToGrpcStatus(
           InvalidArgument("the request is not a message of the type that this method takes")));
     }
@@ -109,7 +101,7 @@ class UnaryCall final : public CallHandler {
   ServerCall* call_ = nullptr;
   bool alone_ = false;
   std::atomic<bool> cancelled_{false};
-  grpc::ByteBuffer bytes_;
+  std::string bytes_;
   alignas(16) char first_block_[4096];
   google::protobuf::Arena arena_;
   Request* request_ = nullptr;
@@ -126,8 +118,8 @@ class StreamCall : public CallHandler {
     OnBegin();
   }
   void OnRead(bool ok, bool /*alone*/) final {
-    garbled_ = ok && !Decode(&bytes_, reading_).ok();
-    bytes_.Clear();
+    garbled_ = ok && !reading_->ParseFromString(bytes_);
+    bytes_ = std::string();
     OnReadDone(ok && !garbled_);
   }
 
@@ -142,20 +134,20 @@ class StreamCall : public CallHandler {
     call_->Read(&bytes_);
   }
   void StartWrite(const Response& response) {
-    grpc::ByteBuffer bytes;
+    std::string bytes;
     // Responses of streams are bounded far below what cannot be encoded.
     const grpc::Status encoded = Encode(response, &bytes);
     VECTRON_CHECK(encoded.ok());
-    call_->Write(bytes);
+    call_->Write(std::move(bytes));
   }
   void Finish(const grpc::Status& status) { call_->Finish(status); }
-  Deadline DeadlineBy(const Clock& clock) const { return DeadlineOf(call_->context(), clock); }
+  Deadline DeadlineBy(const Clock& clock) const { return call_->DeadlineBy(clock); }
   // In OnReadDone and after the last: it was something that is no message.
   bool garbled() const { return garbled_; }
 
  private:
   ServerCall* call_ = nullptr;
-  grpc::ByteBuffer bytes_;
+  std::string bytes_;
   Request* reading_ = nullptr;
   bool garbled_ = false;
 };

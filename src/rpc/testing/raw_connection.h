@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <string>
 
-#include "rpc/connection_acceptor.h"
+#include "rpc/owned_fd.h"
 
 namespace vectron::testing {
 
