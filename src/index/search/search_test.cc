@@ -93,6 +93,35 @@ TEST_F(Search, WithinARadiusKeepsToItsLimitAndItsFilter) {
   EXPECT_EQ(count(kInfinity, options), kCount / 2);
 }
 
+// As an array of what was found, this would move gigabytes.
+TEST(WideSearch, GivesTheWholeIndexInOrder) {
+  constexpr size_t kPoints = 60'000;
+  IndexOptions index_options;
+  index_options.dimension = 4;
+  const auto index = MakeIndex(index_options);
+  const Vectors points = ClusteredVectors(kPoints, 4, 5);
+  PutAll(*index, points);  // not linked: all in the tail
+  index->Delete(7);
+  SearchOptions options;
+  options.k = std::numeric_limits<uint32_t>::max();
+  const auto hits = SearchOrDie(*index, points[0], options);
+  EXPECT_EQ(hits.size(), kPoints - 1);
+  EXPECT_TRUE(std::is_sorted(hits.begin(), hits.end(), [](const Hit& a, const Hit& b) {
+    return a.distance != b.distance ? a.distance < b.distance : a.slot < b.slot;
+  }));
+  EXPECT_TRUE(std::none_of(hits.begin(), hits.end(), [](const Hit& hit) { return hit.slot == 7; }));
+
+  options.k = 10;
+  options.ef = kPoints;
+  options.filter = [](Slot slot) { return slot % 2 == 1; };
+  const auto odd = SearchOrDie(*index, points[0], options);
+  options.exact = true;
+  EXPECT_EQ(odd, SearchOrDie(*index, points[0], options));
+  options.k = kPoints;
+  options.label_less = [](uint64_t a, uint64_t b) { return a > b; };
+  EXPECT_EQ(SearchOrDie(*index, points[0], options).size(), kPoints / 2 - 1);
+}
+
 TEST_F(Search, WithinARadiusNamesWhatIsWrong) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   EXPECT_EQ(ReasonOf(index_->SearchWithin(queries_[0], nan, {}).status()),

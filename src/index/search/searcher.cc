@@ -25,6 +25,11 @@ constexpr uint64_t kTieScanBytesMax = uint64_t{32} << 20;
 constexpr size_t kTieWidthMax = 4096;
 constexpr size_t kTieWidening = 8;
 
+// A pool is an array, in which what comes in moves what is behind it: beams beyond this that hold
+// more than a part of the index cost less as a scan of all of it, and find all.
+constexpr size_t kPoolMax = 4096;
+constexpr uint64_t kPartOfTheIndex = 8;
+
 struct ScanBatch {
   size_t count = 0;
   std::array<Slot, kScanBatch> slots;
@@ -95,6 +100,7 @@ bool Searcher::ScanTail(const Scorer& scorer, const Prepared& query, Tail::Curso
 StatusOr<std::vector<Hit>> Searcher::Run(std::span<const float> query) {
   const EpochManager::Guard guard = core_.epochs.Enter();
   core_.space.Prepare(query.data(), &scratch_.exact_query);
+  if (WantsMuchOfTheIndex()) return FindOrdered();
   while (true) {
     bool ties_go_on = false;
     VECTRON_ASSIGN_OR_RETURN(std::vector<Hit> hits, Find(query, &ties_go_on));
@@ -171,11 +177,18 @@ StatusOr<std::vector<Hit>> Searcher::FindOrdered() {
   return best;
 }
 
+bool Searcher::WantsMuchOfTheIndex() const {
+  const size_t wanted = options_.exact ? options_.k : std::max(options_.k, options_.ef);
+  if (wanted <= kPoolMax) return false;
+  const uint64_t live = core_.live_count.load(std::memory_order_relaxed);
+  return options_.exact || wanted >= live / kPartOfTheIndex;
+}
+
 bool Searcher::Better(const Hit& a, const Hit& b) const {
   const float a_score = Score(a);
   const float b_score = Score(b);
   if (a_score != b_score) return IsBetterScore(core_.options.metric, a_score, b_score);
-  if (a.label != b.label) return options_.label_less(a.label, b.label);
+  if (options_.label_less && a.label != b.label) return options_.label_less(a.label, b.label);
   return a.distance != b.distance ? a.distance < b.distance : a.slot < b.slot;
 }
 

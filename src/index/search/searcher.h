@@ -56,6 +56,8 @@ class Searcher {
   // One search as if k were k_. `ties_go_on` is set where the hits end within a tie of
   // which there may be more than was found.
   StatusOr<std::vector<Hit>> Find(std::span<const float> query, bool* ties_go_on);
+  // Whether so much is asked for that a scan is cheaper than the pool of what was found.
+  bool WantsMuchOfTheIndex() const;
   // Scans for the k best by score, then label.
   StatusOr<std::vector<Hit>> FindOrdered();
   bool OrderTies(const Hit& last_found, bool found_more, std::vector<Hit>* hits) const;
