@@ -7,7 +7,6 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -25,8 +24,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// While there is no room, the sockets are not swept more often than this.
-constexpr milliseconds kSweepPeriodMin{10};
 // Out of descriptors or memory: trying again at once would spin.
 constexpr milliseconds kAcceptRetryDelay{100};
 constexpr std::chrono::seconds kWarnPeriod{10};
@@ -139,25 +136,6 @@ bool IsOutOfResources(int error) {
 }
 
 }  // namespace
-
-void OpenSockets::Add(int fd) {
-  struct stat about {};
-  VECTRON_CHECK(fstat(fd, &about) == 0);
-  inodes_[fd] = about.st_ino;
-}
-
-void OpenSockets::Sweep() {
-  for (auto it = inodes_.begin(); it != inodes_.end();) {
-    struct stat about {};
-    const bool open =
-        fstat(it->first, &about) == 0 && S_ISSOCK(about.st_mode) && about.st_ino == it->second;
-    if (open) {
-      ++it;
-    } else {
-      inodes_.erase(it++);
-    }
-  }
-}
 
 StatusOr<std::unique_ptr<ConnectionAcceptor>> ConnectionAcceptor::Listen(
     ConnectionAcceptorOptions options) {
@@ -278,7 +256,7 @@ void ConnectionAcceptor::OnAcceptError(int error) {
 }
 
 void ConnectionAcceptor::Admit(OwnedFd socket) {
-  if (!HasRoom()) {
+  if (open_count_->load(std::memory_order_relaxed) >= options_.connections_max) {
     options_.on_refused();
     return Refuse(std::move(socket));
   }
@@ -286,18 +264,11 @@ void ConnectionAcceptor::Admit(OwnedFd socket) {
   setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &kOn, sizeof(kOn));
   const auto timeout_ms = static_cast<unsigned>(options_.unacknowledged_max.count());
   setsockopt(socket.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
-  open_.Add(socket.get());
-  take_(socket.Release());
-}
-
-bool ConnectionAcceptor::HasRoom() {
-  if (open_.count_max() < options_.connections_max) return true;
-  const TimePoint now = options_.clock->Now();
-  if (now < sweep_again_at_) return false;
-  open_.Sweep();
-  if (open_.count_max() < options_.connections_max) return true;
-  sweep_again_at_ = now + kSweepPeriodMin;
-  return false;
+  open_count_->fetch_add(1, std::memory_order_relaxed);
+  const auto give_back = [count = open_count_](void*) {
+    count->fetch_sub(1, std::memory_order_relaxed);
+  };
+  take_({.place = std::shared_ptr<void>(nullptr, give_back), .fd = std::move(socket)});
 }
 
 void ConnectionAcceptor::Refuse(OwnedFd socket) {

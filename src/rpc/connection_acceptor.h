@@ -1,8 +1,6 @@
 #pragma once
 
-#include <absl/container/flat_hash_map.h>
-#include <sys/types.h>
-
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -18,22 +16,6 @@
 
 namespace vectron::rpc {
 
-// The connections that were handed on and may still be open. Whoever got a socket
-// closes it without a word, so closing is noticed when it matters: a descriptor that
-// is no longer open, or is another socket by now, was closed. Not thread-safe.
-class OpenSockets {
- public:
-  // Just accepted. A socket that had the same descriptor before is gone.
-  void Add(int fd);
-  // Those that were open at the last sweep, and those added since.
-  size_t count_max() const { return inodes_.size(); }
-  // Forgets those that were closed. Costs a system call for each socket.
-  void Sweep();
-
- private:
-  absl::flat_hash_map<int, ino_t> inodes_;
-};
-
 struct ConnectionAcceptorOptions {
   std::string listen;  // HOST:PORT, [V6]:PORT; port 0 takes a free one
   size_t connections_max = 4'096;
@@ -44,16 +26,15 @@ struct ConnectionAcceptorOptions {
   const Clock* clock = &SystemClock();
 };
 
-// Listens for a gRPC server, which does not bound the number of its connections: takes
-// them in on a thread of its own and hands on those for which there is room. The
-// others are told so and closed: their first calls fail with UNAVAILABLE, naming the
-// limit.
+// Listens for a gRPC server: takes connections in on a thread of its own and hands on those for
+// which there is room. The others are told so and closed: their first calls fail with
+// UNAVAILABLE, naming the limit.
 //
 // Listen, Start and Stop from one thread.
 class ConnectionAcceptor {
  public:
   // Takes the socket over: connected, not blocking.
-  using TakeSocket = std::function<void(int fd)>;
+  using TakeSocket = std::function<void(AdmittedSocket socket)>;
 
   // Binds every address that the host's name stands for. INVALID_ARGUMENT for what
   // is no address; UNAVAILABLE, naming it and why, if it cannot be listened on.
@@ -87,7 +68,6 @@ class ConnectionAcceptor {
   void AcceptFrom(int listener);
   void OnAcceptError(int error);
   void Admit(OwnedFd socket);
-  bool HasRoom();
   void Refuse(OwnedFd socket);
   // Answers requests on refused connections; closes those that ended or are due.
   void ServeRefused();
@@ -99,11 +79,11 @@ class ConnectionAcceptor {
   const Http2Refusal refusal_;
   std::vector<OwnedFd> listeners_;
   const OwnedFd wake_;  // an eventfd: written once, to stop
+  // Of those handed on, which may outlive the acceptor.
+  const std::shared_ptr<std::atomic<size_t>> open_count_ = std::make_shared<std::atomic<size_t>>(0);
   TakeSocket take_;
 
   // Of the thread.
-  OpenSockets open_;
-  TimePoint sweep_again_at_;
   std::vector<Refused> refused_;
   TimePoint accept_again_at_;  // after an error
   TimePoint warn_again_at_;

@@ -62,23 +62,23 @@ bool Eventually(const std::function<bool()>& holds) {
 class Taken {
  public:
   ConnectionAcceptor::TakeSocket Taker() {
-    return [this](int fd) {
+    return [this](AdmittedSocket socket) {
       MutexLock lock(mutex_);
-      fds_.emplace_back(fd);
+      sockets_.push_back(std::move(socket));
     };
   }
   size_t count() const {
     MutexLock lock(mutex_);
-    return fds_.size();
+    return sockets_.size();
   }
   void CloseOne() {
     MutexLock lock(mutex_);
-    fds_.pop_back();
+    sockets_.pop_back();
   }
 
  private:
   mutable Mutex mutex_;
-  std::vector<OwnedFd> fds_;
+  std::vector<AdmittedSocket> sockets_;
 };
 
 TEST(ConnectionAcceptorTest, HandsOnAsManyAsItMayAndTakesMoreWhenSomeWereClosed) {

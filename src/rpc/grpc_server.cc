@@ -74,7 +74,9 @@ Status GrpcServer::Build(const GrpcServerOptions& options) {
     VECTRON_RETURN_IF_ERROR(loops_.back()->Start());
   }
   health_.SetServing(options.serving);
-  acceptor_->Start([this](int fd) { loops_[next_loop_++ % loops_.size()]->Add(fd); });
+  acceptor_->Start([this](AdmittedSocket socket) {
+    loops_[next_loop_++ % loops_.size()]->Add(std::move(socket));
+  });
   return OkStatus();
 }
 

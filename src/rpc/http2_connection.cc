@@ -29,7 +29,7 @@ constexpr std::string_view kNotHttp2 =
 }  // namespace
 
 Http2Connection::Http2Connection(const Http2ConnectionOptions& options, ServerLoop* loop,
-                                 OwnedFd socket, std::atomic<size_t>* received_bytes)
+                                 AdmittedSocket socket, std::atomic<size_t>* received_bytes)
     : options_(options),
       loop_(*loop),
       socket_(std::move(socket)),
@@ -83,12 +83,13 @@ void Http2Connection::Flush() {
 }
 
 size_t Http2Connection::SendSome(std::string_view bytes) {
-  const ssize_t sent = send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  const ssize_t sent =
+      send(socket_.fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   if (sent >= 0) return static_cast<size_t>(sent);
   if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR || errno == ENOBUFS) return 0;
   // Lets the loop know, which will close it.
   is_broken_ = true;
-  shutdown(socket_.get(), SHUT_RDWR);
+  shutdown(socket_.fd.get(), SHUT_RDWR);
   return 0;
 }
 
@@ -111,7 +112,7 @@ bool Http2Connection::OnReady(uint32_t events, std::span<char> buffer) {
 
 bool Http2Connection::Receive(std::span<char> buffer) {
   for (int i = 0; i < kReceivesPerTurn; ++i) {
-    const ssize_t got = recv(socket_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+    const ssize_t got = recv(socket_.fd.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
     if (got == 0) return false;
     if (got < 0) return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
     if (!lingers_) {
@@ -142,7 +143,7 @@ bool Http2Connection::Linger() {
   MutexLock lock(mutex_);
   is_end_told_ = true;
   AwaitRoom(false);
-  return !is_broken_ && shutdown(socket_.get(), SHUT_WR) == 0;
+  return !is_broken_ && shutdown(socket_.fd.get(), SHUT_WR) == 0;
 }
 
 bool Http2Connection::OnTick(TimePoint now) {
@@ -186,7 +187,7 @@ void Http2Connection::Close() {
     is_closed_ = true;
     is_end_told_ = true;
     // The socket lives until its last call ends, and the client should not wait for that.
-    shutdown(socket_.get(), SHUT_RDWR);
+    shutdown(socket_.fd.get(), SHUT_RDWR);
   }
   With([](Http2Session& session) { session.Close(); });
 }

@@ -30,11 +30,11 @@ struct Http2ConnectionOptions {
 class Http2Connection : public std::enable_shared_from_this<Http2Connection> {
  public:
   // Outlive the connection: `options`, `loop`, `received_bytes` (of all connections).
-  Http2Connection(const Http2ConnectionOptions& options, ServerLoop* loop, OwnedFd socket,
+  Http2Connection(const Http2ConnectionOptions& options, ServerLoop* loop, AdmittedSocket socket,
                   std::atomic<size_t>* received_bytes);
   ~Http2Connection();
 
-  int fd() const { return socket_.get(); }
+  int fd() const { return socket_.fd.get(); }
 
   // For the loop's thread. False: the connection is over, Close it ---------------------
 
@@ -74,7 +74,7 @@ class Http2Connection : public std::enable_shared_from_this<Http2Connection> {
 
   const Http2ConnectionOptions& options_;
   ServerLoop& loop_;
-  const OwnedFd socket_;
+  const AdmittedSocket socket_;
 
   Mutex mutex_;
   Http2Session session_ ABSL_GUARDED_BY(mutex_);

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <memory>
 #include <utility>
 
 namespace vectron::rpc {
@@ -14,7 +15,7 @@ class OwnedFd {
   ~OwnedFd() {
     if (fd_ >= 0) close(fd_);
   }
-  OwnedFd(OwnedFd&& other) noexcept : fd_(other.Release()) {}
+  OwnedFd(OwnedFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
   OwnedFd& operator=(OwnedFd&& other) noexcept {
     std::swap(fd_, other.fd_);
     return *this;
@@ -22,10 +23,17 @@ class OwnedFd {
 
   int get() const { return fd_; }
   explicit operator bool() const { return fd_ >= 0; }
-  int Release() { return std::exchange(fd_, -1); }
 
  private:
   int fd_ = -1;
+};
+
+// A client's connection that was taken in: it has its place among those that there may be until
+// it is destroyed.
+struct AdmittedSocket {
+  // Gives the place back when its last copy goes; before it, as it is below, the socket is closed.
+  std::shared_ptr<void> place;
+  OwnedFd fd;
 };
 
 }  // namespace vectron::rpc

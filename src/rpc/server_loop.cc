@@ -72,8 +72,8 @@ Status ServerLoop::Start() {
   return OkStatus();
 }
 
-void ServerLoop::Add(int socket) {
-  Wish([socket](Wishes& wishes) { wishes.sockets.push_back(socket); });
+void ServerLoop::Add(AdmittedSocket socket) {
+  Wish([&](Wishes& wishes) { wishes.sockets.push_back(std::move(socket)); });
 }
 
 void ServerLoop::Drain() {
@@ -164,7 +164,7 @@ void ServerLoop::GrantWishes() {
     std::swap(wishes, wishes_);
   }
   for (const CallEvent& event : wishes.events) events_.push_back(event);
-  for (int socket : wishes.sockets) Welcome(socket);
+  for (AdmittedSocket& socket : wishes.sockets) Welcome(std::move(socket));
   if (wishes.drains) {
     drains_ = true;
     ForEachConnection([](Http2Connection& connection) { return connection.Drain(); });
@@ -182,13 +182,12 @@ void ServerLoop::GrantWishes() {
   }
 }
 
-void ServerLoop::Welcome(int socket) {
-  OwnedFd owned(socket);
+void ServerLoop::Welcome(AdmittedSocket socket) {
   if (drains_ || stops_) return;
   auto connection = std::make_shared<Http2Connection>(
-      environment_.connections, this, std::move(owned), &environment_.calls->received_bytes);
+      environment_.connections, this, std::move(socket), &environment_.calls->received_bytes);
   epoll_event event{.events = EPOLLIN, .data = {.ptr = connection.get()}};
-  if (epoll_ctl(poll_.get(), EPOLL_CTL_ADD, socket, &event) != 0) {
+  if (epoll_ctl(poll_.get(), EPOLL_CTL_ADD, connection->fd(), &event) != 0) {
     VECTRON_LOG_WARN("cannot take a gRPC connection: {}", std::strerror(errno));
     return;
   }

@@ -40,7 +40,7 @@ class ServerLoop {
   // INTERNAL if the system does not give what a loop needs.
   Status Start();
   // Takes a connected socket, which does not block. Any thread.
-  void Add(int socket);
+  void Add(AdmittedSocket socket);
   // Takes no more calls from when it returns: connections end when they have none.
   void Drain();
   // Breaks all calls. They are still to be finished.
@@ -66,7 +66,7 @@ class ServerLoop {
   };
   // What other threads ask of the loop.
   struct Wishes {
-    std::vector<int> sockets;
+    std::vector<AdmittedSocket> sockets;
     std::vector<CallEvent> events;
     bool drains = false;
     bool breaks_calls = false;
@@ -81,7 +81,7 @@ class ServerLoop {
   template <typename Change>
   void Wish(Change&& change);
   void GrantWishes();
-  void Welcome(int socket);
+  void Welcome(AdmittedSocket socket);
   void OnTick();
   void SetTicking(bool ticks);
   // `act` is a method of the connections that is false when one is over.
