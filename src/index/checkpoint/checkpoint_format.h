@@ -14,6 +14,7 @@ static_assert(std::endian::native == std::endian::little);
 inline constexpr char kCheckpointMagic[8] = {'V', 'E', 'C', 'T', 'I', 'D', 'X', '\n'};
 inline constexpr uint32_t kCheckpointVersion = 1;
 
+// Every version begins so, whatever it has behind it: an older reader can then name the version.
 struct CheckpointHeader {
   char magic[8];
   uint32_t version;
