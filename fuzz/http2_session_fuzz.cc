@@ -158,6 +158,16 @@ std::vector<std::string> FuzzSeeds() {
     peer.Request(others, "");
     seeds.push_back(peer.Take());
   }
+  {
+    Http2Peer peer(3);
+    const int32_t id = peer.Request(headers, Framed("a") + Framed("bc"));
+    std::string bytes = peer.Take();
+    for (const int window : {1, 5, 2, 100}) {
+      peer.OpenWindow(id, window);
+      bytes += peer.Take();
+    }
+    seeds.push_back(bytes);
+  }
   seeds.emplace_back("GET / HTTP/1.1\r\n\r\n");
   return seeds;
 }

@@ -1,16 +1,25 @@
 #include "rpc/grpc_server.h"
 
 #include <fmt/format.h>
+#include <google/protobuf/stubs/logging.h>
 
 #include <algorithm>
 #include <utility>
 
+#include "common/logging.h"
 #include "common/thread.h"
 #include "rpc/connection_acceptor.h"
 #include "rpc/server_loop.h"
 
 namespace vectron::rpc {
 namespace {
+
+// protobuf writes lines to stderr by itself, as of a text that is not UTF-8: of what a client sent,
+// and as many as it sent.
+void LogForProtobuf(google::protobuf::LogLevel /*level*/, const char* /*file*/, int /*line*/,
+                    const std::string& message) {
+  VECTRON_LOG_DEBUG("protobuf: {}", message);
+}
 
 std::vector<std::string> NamesOf(const std::vector<Service*>& services) {
   std::vector<std::string> names;
@@ -26,6 +35,7 @@ int DefaultThreadCount() { return std::max(1, UsableCores() / 4); }
 
 StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOptions& options,
                                                         const std::vector<Service*>& services) {
+  google::protobuf::SetLogHandler(LogForProtobuf);
   std::unique_ptr<GrpcServer> server(new GrpcServer(options, services));
   VECTRON_RETURN_IF_ERROR(server->Build(options));
   return server;
@@ -38,7 +48,7 @@ GrpcServer::GrpcServer(const GrpcServerOptions& options, const std::vector<Servi
         names.push_back(health_.name());
         return names;
       }()),
-      calls_(options.answers_bytes_max),
+      calls_(options.calls_max, options.answers_bytes_max),
       large_({.name = "grpc-large", .thread_count = DefaultThreadCount()}) {
   for (const Service* service : services) AddMethods(*service);
   AddMethods(health_);

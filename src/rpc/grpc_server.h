@@ -33,6 +33,8 @@ struct GrpcServerOptions {
   // Answers that clients have not taken yet: beyond it a call is OVERLOADED.
   size_t answers_bytes_max = 512 << 20;
   int streams_per_connection_max = 1024;
+  // Calls under way, of all connections: more are refused, to be made elsewhere.
+  size_t calls_max = 32'768;
   // A peer that does not answer a ping is given up: its requests are cancelled.
   std::chrono::milliseconds keepalive_interval{30'000};
   std::chrono::milliseconds keepalive_timeout{10'000};

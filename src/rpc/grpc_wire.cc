@@ -9,7 +9,7 @@ namespace vectron::rpc {
 namespace {
 
 // More is promised room only as it comes: the length is the sender's word.
-constexpr size_t kReservedBytesMax = 1 << 20;
+constexpr size_t kReservedBytesMax = 64 << 10;
 constexpr size_t kTimeoutDigitsMax = 8;
 constexpr Duration kTimeoutMax = std::chrono::hours(24 * 365);
 
@@ -40,16 +40,18 @@ void WriteMessagePrefix(size_t bytes, char* prefix) {
   for (int i = 0; i < 4; ++i) prefix[1 + i] = static_cast<char>(bytes >> (8 * (3 - i)));
 }
 
+bool IsGrpcTimeout(std::string_view text) {
+  if (text.size() < 2 || text.size() > kTimeoutDigitsMax + 1) return false;
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  return UnitNanos(text.back()) != 0 && std::all_of(text.begin(), text.end() - 1, is_digit);
+}
+
 std::optional<Duration> ParseGrpcTimeout(std::string_view text) {
-  if (text.size() < 2 || text.size() > kTimeoutDigitsMax + 1) return std::nullopt;
+  if (!IsGrpcTimeout(text)) return std::nullopt;
   const int64_t unit = UnitNanos(text.back());
-  if (unit == 0) return std::nullopt;
   text.remove_suffix(1);
   int64_t value = 0;
-  for (char c : text) {
-    if (c < '0' || c > '9') return std::nullopt;
-    value = 10 * value + (c - '0');
-  }
+  for (char c : text) value = 10 * value + (c - '0');
   if (value > kTimeoutMax.count() / unit) return std::nullopt;
   return Duration(value * unit);
 }

@@ -19,7 +19,9 @@ inline constexpr size_t kMessagePrefixBytes = 5;
 // Writes the prefix of an uncompressed message of `bytes`, which is below 4 GiB.
 void WriteMessagePrefix(size_t bytes, char* prefix);
 
-// The header grpc-timeout ("1500m"). Empty if that is none, or is too far away to matter.
+// Whether this is what the header grpc-timeout may be ("1500m").
+bool IsGrpcTimeout(std::string_view text);
+// Empty if that is none, or is too far away to matter.
 std::optional<Duration> ParseGrpcTimeout(std::string_view text);
 
 // What is not printable ASCII, and '%', as %XX: the header grpc-message.

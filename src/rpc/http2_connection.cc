@@ -21,6 +21,8 @@ constexpr size_t kSendBytes = 64 << 10;
 constexpr int kReceivesPerTurn = 16;
 constexpr std::chrono::seconds kLingerTimeMax{1};
 
+// What is said to one who speaks something else. Nothing was said before: a session waits for the
+// client's first words.
 constexpr std::string_view kNotHttp2 =
     "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 64\r\n"
     "Connection: close\r\n\r\n"
@@ -45,41 +47,63 @@ Http2Connection::Http2Connection(const Http2ConnectionOptions& options, ServerLo
 Http2Connection::~Http2Connection() = default;
 
 template <typename Act>
-bool Http2Connection::With(Act&& act) {
+void Http2Connection::With(Act&& act) {
   CallEvents events;
-  bool is_over = false;
   // A call that is told may be the last to hold the connection.
   ServerLoop& loop = loop_;
+  const bool is_here = loop.IsThisThread();
+  bool is_closed = false;
   {
     MutexLock lock(mutex_);
     act(session_);
-    Flush();
-    is_over = IsOver();
-    // So that the loop comes to end it.
-    if (is_over && !loop.IsThisThread() && !std::exchange(is_end_told_, true)) AwaitRoom(true);
+    if (!is_here) Flush();
     events = session_.TakeEvents();
+    is_closed = is_closed_;
   }
+  // The loop does not know one that it has closed.
+  if (is_here && !is_closed) loop.SettleLater(this);
   loop.Tell(events);
-  return !is_over;
 }
 
-bool Http2Connection::IsOver() { return is_broken_ || (session_.IsOver() && unsent_.empty()); }
+bool Http2Connection::Settle() {
+  CallEvents events;
+  bool is_over = false;
+  {
+    MutexLock lock(mutex_);
+    Flush();
+    is_over = IsOver();
+    events = session_.TakeEvents();
+  }
+  loop_.Tell(events);
+  return !is_over || Linger();
+}
+
+bool Http2Connection::IsOver() const {
+  return is_broken_ || (session_.IsOver() && unsent_.empty());
+}
+
+bool Http2Connection::Lingers() {
+  MutexLock lock(mutex_);
+  return lingers_;
+}
 
 void Http2Connection::Flush() {
-  if (is_closed_ || is_broken_) return;
+  if (is_closed_ || is_broken_ || lingers_) return;
   thread_local std::string frames;
   for (;;) {
     if (!unsent_.empty()) {
       unsent_.erase(0, SendSome(unsent_));
-      if (!unsent_.empty()) return AwaitRoom(true);
+      if (!unsent_.empty()) return Await(/*room=*/true);
     }
     frames.clear();
     session_.Send(kSendBytes, &frames);
-    if (frames.empty()) return AwaitRoom(false);
+    if (frames.empty()) break;
     const size_t sent = SendSome(frames);
     if (sent < frames.size()) unsent_.assign(frames, sent);
     if (is_broken_) return;
   }
+  // There is room, so that the loop comes at once, to end what is over.
+  Await(IsOver() && !loop_.IsThisThread());
 }
 
 size_t Http2Connection::SendSome(std::string_view bytes) {
@@ -93,67 +117,61 @@ size_t Http2Connection::SendSome(std::string_view bytes) {
   return 0;
 }
 
-void Http2Connection::AwaitRoom(bool wanted) {
-  if (std::exchange(awaits_room_, wanted) != wanted) loop_.Watch(this, wanted);
+void Http2Connection::Await(bool room) {
+  const bool bytes = !room || !session_.IsCongested();
+  if (room == awaits_room_ && bytes == awaits_bytes_) return;
+  awaits_room_ = room;
+  awaits_bytes_ = bytes;
+  loop_.Watch(this, bytes, room);
 }
 
 bool Http2Connection::OnReady(uint32_t events, std::span<char> buffer) {
-  if (events & (EPOLLERR | EPOLLHUP)) {
-    // What came before the end may still be answered, but nobody would take it.
-    return false;
-  }
-  if (events & EPOLLIN) {
-    if (!Receive(buffer)) return false;
-  } else if (!lingers_ && !With([](Http2Session&) {})) {
-    return Linger();
-  }
-  return true;
+  // What came before the end may still be answered, but nobody would take it.
+  if (events & (EPOLLERR | EPOLLHUP)) return false;
+  if (events & EPOLLOUT) loop_.SettleLater(this);
+  return !(events & EPOLLIN) || Receive(buffer);
 }
 
 bool Http2Connection::Receive(std::span<char> buffer) {
+  const bool lingers = Lingers();
   for (int i = 0; i < kReceivesPerTurn; ++i) {
     const ssize_t got = recv(socket_.fd.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
     if (got == 0) return false;
     if (got < 0) return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
-    if (!lingers_) {
-      is_heard_ = true;
-      bool is_http2 = true;
-      const bool goes_on = With([&](Http2Session& session) {
-        is_http2 = session.Receive({buffer.data(), static_cast<size_t>(got)});
-        if (!is_http2) session.Close();
+    is_heard_ = true;
+    bool may_go_on = true;
+    if (!lingers) {
+      With([&](Http2Session& session) {
+        if (!session.Receive({buffer.data(), static_cast<size_t>(got)})) {
+          session.Close();
+          SendSome(kNotHttp2);
+        }
+        may_go_on = !session.IsOver() && !session.IsCongested();
       });
-      if (!is_http2) Explain();
-      if ((!is_http2 || !goes_on) && !Linger()) return false;
     }
     // The rest would be told of again.
-    if (static_cast<size_t>(got) < buffer.size()) return true;
+    if (!may_go_on || static_cast<size_t>(got) < buffer.size()) return true;
   }
   return true;
 }
 
-void Http2Connection::Explain() {
-  MutexLock lock(mutex_);
-  SendSome(kNotHttp2);
-}
-
 bool Http2Connection::Linger() {
+  MutexLock lock(mutex_);
   if (lingers_) return true;
   lingers_ = true;
   linger_until_ = SystemClock().Now() + kLingerTimeMax;
-  MutexLock lock(mutex_);
-  is_end_told_ = true;
-  AwaitRoom(false);
+  Await(/*room=*/false);
   return !is_broken_ && shutdown(socket_.fd.get(), SHUT_WR) == 0;
 }
 
 bool Http2Connection::OnTick(TimePoint now) {
-  if (lingers_) return now < linger_until_;
+  if (Lingers()) return now < linger_until_;
   if (std::exchange(is_heard_, false)) {
     heard_at_ = now;
     is_pinged_ = false;
   }
   bool is_late = false;
-  const bool goes_on = With([&](Http2Session& session) {
+  With([&](Http2Session& session) {
     session.BreakLate(now, options_.request_patience);
     if (session.call_count() > 0) idle_since_ = now;
     if (!session.is_greeted()) {
@@ -167,29 +185,28 @@ bool Http2Connection::OnTick(TimePoint now) {
     }
     if (now - idle_since_ >= options_.idle_timeout) session.GoAway();
   });
-  if (is_late) return false;
-  return goes_on || Linger();
+  return !is_late;
 }
 
-bool Http2Connection::Drain() {
-  if (lingers_) return true;
-  return With([](Http2Session& session) { session.GoAway(); }) || Linger();
+void Http2Connection::Drain() {
+  With([](Http2Session& session) { session.GoAway(); });
 }
 
-bool Http2Connection::BreakCalls(const grpc::Status& status) {
-  if (lingers_) return true;
-  return With([&](Http2Session& session) { session.BreakAll(status); }) || Linger();
+void Http2Connection::BreakCalls(const grpc::Status& status) {
+  With([&](Http2Session& session) { session.BreakAll(status); });
 }
 
 void Http2Connection::Close() {
+  CallEvents events;
   {
     MutexLock lock(mutex_);
     is_closed_ = true;
-    is_end_told_ = true;
     // The socket lives until its last call ends, and the client should not wait for that.
     shutdown(socket_.fd.get(), SHUT_RDWR);
+    session_.Close();
+    events = session_.TakeEvents();
   }
-  With([](Http2Session& session) { session.Close(); });
+  loop_.Tell(events);
 }
 
 void Http2Connection::Read(Http2Stream* stream, std::string* message) {

@@ -22,6 +22,13 @@ constexpr uint32_t kHeadBytesMax = 16 << 10;
 // Calls that a client gives up, at once and then each second: more end its connection.
 constexpr uint64_t kResetBurst = 10'000;
 constexpr uint64_t kResetRate = 1'000;
+// What the server has to say to a client that takes nothing: more is not made.
+constexpr size_t kQueueMax = 4'096;
+// Requests that are received however many others are.
+constexpr size_t kSmallBytes = 64 << 10;
+// A header of 64 KiB cannot be sent, and clients take 8.
+constexpr size_t kStatusMessageBytesMax = 1'536;
+constexpr size_t kStatusDetailsBytesMax = 6'000;
 
 std::string_view ToView(const uint8_t* bytes, size_t size) {
   return {reinterpret_cast<const char*>(bytes), size};
@@ -81,6 +88,10 @@ struct Http2Session::Callbacks {
     }
     return 0;
   }
+  static int OnFrameNotSent(nghttp2_session*, const nghttp2_frame* frame, int, void* self) {
+    if (frame->hd.type == NGHTTP2_HEADERS) Of(self).OnHeaderLost(frame->hd.stream_id);
+    return 0;
+  }
   static int OnStreamClosed(nghttp2_session*, int32_t id, uint32_t, void* self) {
     Of(self).OnStreamClosed(id);
     return 0;
@@ -99,6 +110,7 @@ struct Http2Session::Callbacks {
       nghttp2_session_callbacks_set_on_data_chunk_recv_callback(made, OnData);
       nghttp2_session_callbacks_set_on_frame_recv_callback(made, OnFrame);
       nghttp2_session_callbacks_set_on_frame_send_callback(made, OnFrameSent);
+      nghttp2_session_callbacks_set_on_frame_not_send_callback(made, OnFrameNotSent);
       nghttp2_session_callbacks_set_on_stream_close_callback(made, OnStreamClosed);
       return made;
     }();
@@ -122,11 +134,13 @@ Http2Session::Http2Session(const Options& options, std::atomic<size_t>* received
   VECTRON_CHECK(nghttp2_session_server_new2(&made, Callbacks::All(), this, Callbacks::Options()) ==
                 0);
   http_.reset(made);
-  const std::array<nghttp2_settings_entry, 4> settings = {{
+  const std::array<nghttp2_settings_entry, 5> settings = {{
       {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, static_cast<uint32_t>(options.streams_max)},
       {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, kStreamWindowBytes},
       {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, kFrameBytesMax},
       {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, kHeadBytesMax},
+      // A tree of priorities costs time, and calls have none.
+      {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
   }};
   VECTRON_CHECK(
       nghttp2_submit_settings(made, NGHTTP2_FLAG_NONE, settings.data(), settings.size()) == 0);
@@ -140,7 +154,10 @@ bool Http2Session::Receive(std::string_view bytes) {
   if (http_ == nullptr) return true;
   const ssize_t taken = nghttp2_session_mem_recv(
       http_.get(), reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
-  if (taken >= 0) return true;
+  if (taken >= 0) {
+    opening_bytes_ = std::min<size_t>(opening_bytes_ + bytes.size(), NGHTTP2_CLIENT_MAGIC_LEN);
+    return true;
+  }
   if (taken == NGHTTP2_ERR_BAD_CLIENT_MAGIC) return false;
   // What breaks the rules is answered by nghttp2 itself; this is worse (a flood, no memory).
   nghttp2_session_terminate_session(http_.get(), NGHTTP2_ENHANCE_YOUR_CALM);
@@ -148,7 +165,8 @@ bool Http2Session::Receive(std::string_view bytes) {
 }
 
 void Http2Session::Send(size_t bytes_max, std::string* out) {
-  if (http_ == nullptr) return;
+  // Whoever speaks something else should read our answer to that only.
+  if (http_ == nullptr || opening_bytes_ < NGHTTP2_CLIENT_MAGIC_LEN) return;
   while (out->size() < bytes_max) {
     const uint8_t* frame = nullptr;
     const ssize_t bytes = nghttp2_session_mem_send(http_.get(), &frame);
@@ -162,6 +180,10 @@ bool Http2Session::IsOver() const {
   return http_ == nullptr || is_failed_ ||
          (nghttp2_session_want_read(http_.get()) == 0 &&
           nghttp2_session_want_write(http_.get()) == 0);
+}
+
+bool Http2Session::IsCongested() const {
+  return http_ != nullptr && nghttp2_session_get_outbound_queue_size(http_.get()) > kQueueMax;
 }
 
 // Requests -------------------------------------------------------------------
@@ -183,11 +205,7 @@ void Http2Session::OnHeader(std::string_view name, std::string_view value) {
 
 void Http2Session::OnHead(int32_t id) {
   constexpr std::string_view kContentType = "application/grpc";
-  if (goes_away_) {
-    // The client may make it elsewhere: nothing of it was looked at.
-    nghttp2_submit_rst_stream(http_.get(), NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
-    return;
-  }
+  if (goes_away_) return RefuseStream(id);
   if (head_.bytes > kHeadBytesMax) return RefuseHead(id, "431");
   if (head_.verb != "POST") return RefuseHead(id, "405");
   const std::string_view type = head_.content_type;
@@ -196,12 +214,28 @@ void Http2Session::OnHead(int32_t id) {
                         type[kContentType.size()] == ';');
   if (!is_grpc) return RefuseHead(id, "415");
   if (nghttp2_session_find_stream(http_.get(), id) == nullptr) return;
-  const std::optional<Duration> timeout = ParseGrpcTimeout(head_.timeout);
+  std::optional<Duration> timeout;
+  if (head_.timeout.has_value()) {
+    if (!IsGrpcTimeout(*head_.timeout)) {
+      return SubmitStatus(id, ToGrpcStatus(InvalidArgument("grpc-timeout is no timeout")), false);
+    }
+    timeout = ParseGrpcTimeout(*head_.timeout);
+  }
+  if (timeout == Duration::zero()) {
+    return SubmitStatus(id, {grpc::StatusCode::DEADLINE_EXCEEDED, "the call came without time"},
+                        false);
+  }
   Http2Stream* const stream = accept_(id, {std::move(head_.path), timeout});
+  if (stream == nullptr) return RefuseStream(id);
   if (timeout.has_value()) stream->deadline_ = stream->opened_at_ + *timeout;
   streams_.insert(stream);
   VECTRON_CHECK(nghttp2_session_set_stream_user_data(http_.get(), id, stream) == 0);
   Tell(CallEvent::Kind::kAccepted, stream);
+}
+
+// The client may make the call elsewhere: nothing of it was looked at.
+void Http2Session::RefuseStream(int32_t id) {
+  nghttp2_submit_rst_stream(http_.get(), NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
 }
 
 // Nobody who speaks gRPC sends such a request.
@@ -221,10 +255,11 @@ void Http2Session::OnData(int32_t id, std::string_view bytes) {
     nghttp2_session_consume_stream(http_.get(), id, bytes.size());
     return;
   }
-  const size_t fed = stream->pending().empty() ? Feed(stream, bytes) : 0;
+  const size_t fed = WantsInput(*stream) && stream->pending().empty() ? Feed(stream, bytes) : 0;
   stream->pending_.append(bytes.substr(fed));
   Count(stream);
-  if (received_bytes_.load(std::memory_order_relaxed) > options_.received_bytes_max) {
+  if (received_bytes_.load(std::memory_order_relaxed) > options_.received_bytes_max &&
+      stream->counted_bytes_ > kSmallBytes) {
     return Fail(stream, MakeError(Reason::kOverloaded,
                                   fmt::format("the requests being received have more than {} bytes",
                                               options_.received_bytes_max)));
@@ -261,36 +296,39 @@ void Http2Session::Count(Http2Stream* stream) {
 
 void Http2Session::Advance(Http2Stream* stream) {
   using State = MessageAssembler::State;
-  for (;;) {
-    MessageAssembler& assembler = stream->assembler_;
-    if (assembler.state() == State::kIncomplete) FeedPending(stream);
-    switch (assembler.state()) {
-      case State::kTooLarge:
-        return Fail(stream,
-                    MakeError(Reason::kRequestTooLarge,
-                              fmt::format("the message has {} bytes, the limit is {}",
-                                          assembler.message_bytes(), options_.message_bytes_max)));
-      case State::kCompressed:
-        return Fail(stream, MakeError(Reason::kUnsupported,
-                                      "compressed messages are not taken: send them as they are"));
-      case State::kComplete:
-        stream->had_message_ = true;
-        if (stream->wanted_ == nullptr) return Count(stream);
+  MessageAssembler& assembler = stream->assembler_;
+  if (WantsInput(*stream) && assembler.state() == State::kIncomplete) FeedPending(stream);
+  switch (assembler.state()) {
+    case State::kTooLarge:
+      return Fail(stream,
+                  MakeError(Reason::kRequestTooLarge,
+                            fmt::format("the message has {} bytes, the limit is {}",
+                                        assembler.message_bytes(), options_.message_bytes_max)));
+    case State::kCompressed:
+      return Fail(stream, MakeError(Reason::kUnsupported,
+                                    "compressed messages are not taken: send them as they are"));
+    case State::kComplete:
+      stream->had_message_ = true;
+      stream->in_parts_since_ = Http2Stream::kNever;
+      if (stream->wanted_ != nullptr) {
         *std::exchange(stream->wanted_, nullptr) = assembler.Take();
         Tell(CallEvent::Kind::kRead, stream);
-        if (!stream->pending().empty()) continue;
-        return Count(stream);
-      case State::kIncomplete:
-        Count(stream);
-        if (!stream->input_ended_) return;
-        if (!assembler.is_empty() && !stream->discards_input_) {
-          return Fail(stream, InvalidArgument("the request ends within a message"));
-        }
-        if (stream->wanted_ == nullptr) return;
-        stream->wanted_ = nullptr;
-        return Tell(CallEvent::Kind::kReadFailed, stream);
-    }
+      }
+      return Count(stream);
+    case State::kIncomplete:
+      Count(stream);
+      if (!stream->input_ended_ || !stream->pending().empty()) return;
+      if (!assembler.is_empty()) {
+        return Fail(stream, InvalidArgument("the request ends within a message"));
+      }
+      if (std::exchange(stream->wanted_, nullptr) == nullptr) return;
+      return Tell(CallEvent::Kind::kReadFailed, stream);
   }
+}
+
+// What a call does not ask for stays where it is, but for its first message: all ask for that.
+bool Http2Session::WantsInput(const Http2Stream& stream) {
+  return stream.wanted_ != nullptr || !stream.had_message_;
 }
 
 // To the call it is as if nothing more came; whatever it answers, this is its status.
@@ -332,14 +370,15 @@ void Http2Session::Write(Http2Stream* stream, std::string message) {
 void Http2Session::WriteAndFinish(Http2Stream* stream, std::string message) {
   if (stream->fault_.has_value()) return Finish(stream, grpc::Status::OK);
   if (!stream->is_open_) return;
+  StopInput(stream);
   stream->finishes_ = true;
   Answer(stream, std::move(message));
 }
 
 void Http2Session::Answer(Http2Stream* stream, std::string message) {
+  WriteMessagePrefix(message.size(), stream->prefix_);
   stream->message_ = std::move(message);
-  stream->has_prefix_left_ = true;
-  stream->sent_bytes_ = 0;
+  stream->unsent_bytes_ = kMessagePrefixBytes + stream->message_.size();
   if (stream->answers_) {
     nghttp2_session_resume_data(http_.get(), stream->id_);
     return;
@@ -356,6 +395,7 @@ void Http2Session::Answer(Http2Stream* stream, std::string message) {
 
 void Http2Session::Finish(Http2Stream* stream, grpc::Status status) {
   if (!stream->is_open_) return;
+  StopInput(stream);
   stream->finishes_ = true;
   stream->status_ = stream->fault_.has_value() ? *stream->fault_ : std::move(status);
   if (stream->answers_) {
@@ -367,8 +407,12 @@ void Http2Session::Finish(Http2Stream* stream, grpc::Status status) {
 
 void Http2Session::SubmitStatus(int32_t id, const grpc::Status& status, bool is_trailer) {
   const std::string code = std::to_string(static_cast<int>(status.error_code()));
-  const std::string message = EncodeGrpcMessage(status.error_message());
-  const std::string details = EncodeBinaryHeader(status.error_details());
+  const std::string message =
+      EncodeGrpcMessage(std::string_view(status.error_message()).substr(0, kStatusMessageBytesMax));
+  std::string details;
+  if (status.error_details().size() <= kStatusDetailsBytesMax) {
+    details = EncodeBinaryHeader(status.error_details());
+  }
   absl::InlinedVector<nghttp2_nv, 6> headers;
   if (!is_trailer) {
     headers.push_back(Header(":status", "200"));
@@ -390,32 +434,49 @@ void Http2Session::SubmitStatus(int32_t id, const grpc::Status& status, bool is_
 
 ssize_t Http2Session::ReadAnswer(int32_t id, uint8_t* out, size_t bytes_max, uint32_t* flags) {
   Http2Stream* const stream = Find(id);
-  // Broken; its reset is about to be sent.
-  if (stream == nullptr) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-  size_t bytes = 0;
-  if (stream->has_prefix_left_) {
-    // A frame has room for it.
-    VECTRON_CHECK(bytes_max >= kMessagePrefixBytes);
-    WriteMessagePrefix(stream->message_.size(), reinterpret_cast<char*>(out));
-    bytes = kMessagePrefixBytes;
-    stream->has_prefix_left_ = false;
+  if (stream == nullptr) {
+    const auto end = ends_.find(id);
+    // Without one it was broken within a message; its reset is about to be sent.
+    if (end == ends_.end()) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    SubmitEnd(id, end->second, flags);
+    ends_.erase(end);
+    return 0;
   }
-  const size_t part = std::min(bytes_max - bytes, stream->message_.size() - stream->sent_bytes_);
-  std::memcpy(out + bytes, stream->message_.data() + stream->sent_bytes_, part);
-  stream->sent_bytes_ += part;
-  bytes += part;
-  if (stream->sent_bytes_ < stream->message_.size()) return static_cast<ssize_t>(bytes);
+  size_t bytes = 0;
+  // A client may take as little as a byte.
+  while (bytes < bytes_max && stream->unsent_bytes_ > 0) {
+    std::string_view left = stream->message_;
+    if (stream->unsent_bytes_ > left.size()) {
+      left = {stream->prefix_ + kMessagePrefixBytes - (stream->unsent_bytes_ - left.size()),
+              stream->unsent_bytes_ - left.size()};
+    } else {
+      left.remove_prefix(left.size() - stream->unsent_bytes_);
+    }
+    const size_t part = left.copy(reinterpret_cast<char*>(out) + bytes, bytes_max - bytes);
+    stream->unsent_bytes_ -= part;
+    bytes += part;
+  }
+  if (stream->unsent_bytes_ > 0) return static_cast<ssize_t>(bytes);
+  stream->message_ = std::string();
   if (stream->writes_) {
     stream->writes_ = false;
     Tell(CallEvent::Kind::kWritten, stream);
   }
   if (stream->finishes_) {
-    *flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
-    SubmitStatus(stream->id_, stream->status_, /*is_trailer=*/true);
+    SubmitEnd(id, stream->status_, flags);
     return static_cast<ssize_t>(bytes);
   }
   if (bytes == 0) return NGHTTP2_ERR_DEFERRED;
   return static_cast<ssize_t>(bytes);
+}
+
+void Http2Session::SubmitEnd(int32_t id, const grpc::Status& status, uint32_t* flags) {
+  *flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
+  SubmitStatus(id, status, /*is_trailer=*/true);
+}
+
+void Http2Session::OnHeaderLost(int32_t id) {
+  nghttp2_submit_rst_stream(http_.get(), NGHTTP2_FLAG_NONE, id, NGHTTP2_INTERNAL_ERROR);
 }
 
 void Http2Session::OnEndSent(int32_t id) {
@@ -430,6 +491,7 @@ void Http2Session::OnEndSent(int32_t id) {
 // Ends -----------------------------------------------------------------------
 
 void Http2Session::OnStreamClosed(int32_t id) {
+  ends_.erase(id);
   if (Http2Stream* const stream = Find(id)) Detach(stream);
 }
 
@@ -443,13 +505,25 @@ void Http2Session::Detach(Http2Stream* stream) {
 
 void Http2Session::Break(Http2Stream* stream, const grpc::Status& status) {
   if (!stream->is_open_) return;
-  nghttp2_session_set_stream_user_data(http_.get(), stream->id_, nullptr);
-  if (stream->answers_ || stream->finishes_) {
-    nghttp2_submit_rst_stream(http_.get(), NGHTTP2_FLAG_NONE, stream->id_, NGHTTP2_CANCEL);
+  const int32_t id = stream->id_;
+  nghttp2_session_set_stream_user_data(http_.get(), id, nullptr);
+  if (!stream->answers_ && !stream->finishes_) {
+    SubmitStatus(id, status, /*is_trailer=*/false);
+  } else if (stream->answers_ && stream->unsent_bytes_ == 0) {
+    ends_.emplace(id, status);
+    nghttp2_session_resume_data(http_.get(), id);
   } else {
-    SubmitStatus(stream->id_, status, /*is_trailer=*/false);
+    nghttp2_submit_rst_stream(http_.get(), NGHTTP2_FLAG_NONE, id, NGHTTP2_CANCEL);
   }
   Detach(stream);
+}
+
+bool Http2Session::IsMute(Http2Stream* stream, TimePoint now, Duration patience) {
+  if (stream->input_ended_) return false;
+  if (!stream->had_message_) return now - stream->opened_at_ >= patience;
+  if (stream->assembler_.is_empty()) return false;
+  if (stream->in_parts_since_ == Http2Stream::kNever) stream->in_parts_since_ = now;
+  return now - stream->in_parts_since_ >= patience;
 }
 
 void Http2Session::BreakLate(TimePoint now, Duration patience) {
@@ -458,8 +532,7 @@ void Http2Session::BreakLate(TimePoint now, Duration patience) {
   for (Http2Stream* stream : streams_) {
     if (stream->deadline_ <= now) {
       due.push_back(stream);
-    } else if (!stream->had_message_ && !stream->input_ended_ &&
-               now - stream->opened_at_ >= patience) {
+    } else if (IsMute(stream, now, patience)) {
       mute.push_back(stream);
     }
   }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <absl/container/flat_hash_map.h>
 #include <absl/container/flat_hash_set.h>
 #include <absl/container/inlined_vector.h>
 #include <grpcpp/support/status.h>
@@ -39,12 +40,14 @@ class Http2Stream {
  private:
   friend class Http2Session;
 
+  static constexpr TimePoint kNever = TimePoint::max();
+
   ServerCall* const call_;
   const int32_t id_;
   bool is_open_ = true;  // HTTP/2 knows it
 
-  // Requests. One message is put together ahead of the Read that asks for it; what comes
-  // behind it waits in pending_, and keeps the stream's window closed.
+  // Requests. A message is put together when it is asked for, the first before that; what comes
+  // meanwhile waits in pending_, and keeps the stream's window closed.
   MessageAssembler assembler_;
   std::string pending_;
   size_t pending_begin_ = 0;       // of what is left of it
@@ -53,6 +56,8 @@ class Http2Stream {
   bool input_ended_ = false;
   bool discards_input_ = false;
   bool had_message_ = false;
+  // When a tick first found the message in parts that is being put together now.
+  TimePoint in_parts_since_ = kNever;
   std::string_view pending() const { return std::string_view(pending_).substr(pending_begin_); }
 
   // What is wrong with the input, and becomes the call's status.
@@ -63,9 +68,9 @@ class Http2Stream {
   bool writes_ = false;   // the Write under way
   bool finishes_ = false;
   bool is_over_ = false;  // its end was sent
-  bool has_prefix_left_ = false;
+  char prefix_[kMessagePrefixBytes] = {};
   std::string message_;
-  size_t sent_bytes_ = 0;  // of prefix and message
+  size_t unsent_bytes_ = 0;  // of prefix and message
   grpc::Status status_;
 
   const TimePoint opened_at_;
@@ -99,10 +104,11 @@ class Http2Session {
     size_t message_bytes_max = 0;
     int streams_max = 0;
     // Of requests that have come and were not handed to their calls, of all sessions: beyond
-    // it, a call to which more comes is OVERLOADED.
+    // it, a call to which more comes is OVERLOADED, unless it is small.
     size_t received_bytes_max = 0;
   };
-  // Makes a call that has come; its stream.
+  // Makes a call that has come; its stream. Null where there are too many: the client may make it
+  // elsewhere.
   using Accept = std::function<Http2Stream*(int32_t id, CallHead head)>;
 
   // Not owned: `received_bytes`, which sessions share.
@@ -118,6 +124,8 @@ class Http2Session {
   void Send(size_t bytes_max, std::string* out);
   // Nothing more will come of it, and nothing is left to be sent.
   bool IsOver() const;
+  // The client makes us answer more than it takes: nothing more should be received.
+  bool IsCongested() const;
   CallEvents TakeEvents() {
     CallEvents taken = std::move(events_);
     events_.clear();
@@ -129,10 +137,11 @@ class Http2Session {
   void Write(Http2Stream* stream, std::string message);
   void Finish(Http2Stream* stream, grpc::Status status);
   void WriteAndFinish(Http2Stream* stream, std::string message);
-  // Ends the stream at once, with the status if nothing of an answer was begun.
+  // Ends the stream at once, with the status unless a message was sent in part.
   void Break(Http2Stream* stream, const grpc::Status& status);
 
-  // Breaks calls that are due, and those whose first message is not there after `patience`.
+  // Breaks calls that are due, and those whose first message, or one that has begun to come, is not
+  // there after `patience`.
   void BreakLate(TimePoint now, Duration patience);
   void BreakAll(const grpc::Status& status);
   void Ping();
@@ -155,22 +164,27 @@ class Http2Session {
     std::string path;
     std::string verb;
     std::string content_type;
-    std::string timeout;
+    std::optional<std::string> timeout;
     size_t bytes = 0;
   };
 
   void OnHeader(std::string_view name, std::string_view value);
   void OnHead(int32_t id);
   void RefuseHead(int32_t id, const char* http_status);
+  void RefuseStream(int32_t id);
   void OnData(int32_t id, std::string_view bytes);
   void OnInputEnd(int32_t id);
   void OnStreamClosed(int32_t id);
   void OnEndSent(int32_t id);
+  // nghttp2 could not send a header.
+  void OnHeaderLost(int32_t id);
   ssize_t ReadAnswer(int32_t id, uint8_t* out, size_t bytes_max, uint32_t* flags);
 
   Http2Stream* Find(int32_t id) const;
   // Goes on with what has come: puts messages together, hands them over.
   void Advance(Http2Stream* stream);
+  static bool WantsInput(const Http2Stream& stream);
+  static bool IsMute(Http2Stream* stream, TimePoint now, Duration patience);
   void FeedPending(Http2Stream* stream);
   // Bytes for the assembler, of which the sender may now send as many more.
   size_t Feed(Http2Stream* stream, std::string_view bytes);
@@ -179,6 +193,8 @@ class Http2Session {
   void StopInput(Http2Stream* stream);
   void Answer(Http2Stream* stream, std::string message);
   void SubmitStatus(int32_t id, const grpc::Status& status, bool is_trailer);
+  // Ends an answer whose messages were sent, from ReadAnswer.
+  void SubmitEnd(int32_t id, const grpc::Status& status, uint32_t* flags);
   // The stream is no longer HTTP/2's: tells the call.
   void Detach(Http2Stream* stream);
   void Tell(CallEvent::Kind kind, Http2Stream* stream) { events_.push_back({kind, stream->call_}); }
@@ -187,11 +203,14 @@ class Http2Session {
   std::atomic<size_t>& received_bytes_;
   const Accept accept_;
   std::unique_ptr<nghttp2_session, Deleter> http_;
+  size_t opening_bytes_ = 0;  // of the client's first words
   bool is_greeted_ = false;
   bool goes_away_ = false;
   bool is_failed_ = false;
   Head head_;
   absl::flat_hash_set<Http2Stream*> streams_;  // open ones
+  // Of broken streams, which are only to be ended.
+  absl::flat_hash_map<int32_t, grpc::Status> ends_;
   CallEvents events_;
 };
 

@@ -367,6 +367,107 @@ TEST_F(Http2SessionTest, ABrokenRuleEndsTheConnection) {
   EXPECT_TRUE(session_.IsOver());
 }
 
+TEST_F(Http2SessionTest, PutsTogetherOnlyWhatIsAskedFor) {
+  const std::string large = Framed(std::string(3 << 20, 'x'));
+  const int32_t id = peer_.Request(Http2Peer::GrpcHeaders(kEcho), Framed("1"), true);
+  Exchange();
+  EXPECT_EQ(Read(&Accepted()), "1");
+  peer_.Send(id, large, true);
+  Exchange();
+  EXPECT_LE(received_bytes_.load(), size_t{1} << 20);
+  session_.Read(&Accepted().stream, &Accepted().message);
+  Exchange();
+  EXPECT_EQ(Accepted().message.size(), size_t{3} << 20);
+  // What comes behind the end is not kept either.
+  session_.WriteAndFinish(&Accepted().stream, "x");
+  peer_.Send(id, large, true);
+  Exchange();
+  EXPECT_EQ(received_bytes_.load(), 0u);
+  EXPECT_EQ(Accepted().told.back(), Kind::kClosed);
+}
+
+TEST_F(Http2SessionTest, AMessageThatStaysInPartsIsLate) {
+  const int32_t id = peer_.Request(Http2Peer::GrpcHeaders(kEcho), Framed("1"), true);
+  Exchange();
+  EXPECT_EQ(Read(&Accepted()), "1");
+  session_.Read(&Accepted().stream, &Accepted().message);
+  const TimePoint now = SystemClock().Now();
+  const std::chrono::seconds patience(60);
+  // Between messages a stream may be silent for as long as it likes.
+  session_.BreakLate(now + std::chrono::hours(1), patience);
+  peer_.Send(id, Framed("second").substr(0, 7), true);
+  Exchange();
+  session_.BreakLate(now + std::chrono::hours(2), patience);
+  session_.BreakLate(now + std::chrono::hours(2) + patience / 2, patience);
+  Exchange();
+  EXPECT_EQ(session_.call_count(), 1u);
+  session_.BreakLate(now + std::chrono::hours(2) + patience, patience);
+  Exchange();
+  EXPECT_EQ(peer_.answer(id).headers.at("grpc-status"), "1");
+  EXPECT_EQ(Accepted().told.back(), Kind::kBroken);
+}
+
+TEST_F(Http2SessionTest, ABrokenStreamSaysWhyBehindItsMessages) {
+  const int32_t id = peer_.Request(Http2Peer::GrpcHeaders(kEcho), Framed("1"), true);
+  Exchange();
+  EXPECT_EQ(Read(&Accepted()), "1");
+  session_.Write(&Accepted().stream, "one");
+  Exchange();
+  session_.BreakAll({grpc::StatusCode::UNAVAILABLE, "stops"});
+  Exchange();
+  EXPECT_EQ(peer_.answer(id).body, Framed("one"));
+  EXPECT_EQ(peer_.answer(id).headers.at("grpc-status"), "14");
+  EXPECT_EQ(peer_.answer(id).headers.at("grpc-message"), "stops");
+  EXPECT_TRUE(peer_.answer(id).closed);
+}
+
+TEST_F(Http2SessionTest, ChecksTheTimeout) {
+  const auto with = [](const std::string& timeout) {
+    auto headers = Http2Peer::GrpcHeaders(kEcho);
+    headers.emplace_back("grpc-timeout", timeout);
+    return headers;
+  };
+  const int32_t none = peer_.Request(with("-5m"), Framed("x"));
+  const int32_t over = peer_.Request(with("0m"), Framed("x"));
+  const int32_t far = peer_.Request(with("99999999H"), Framed("x"));
+  Exchange();
+  EXPECT_EQ(peer_.answer(none).headers.at("grpc-status"), "3");
+  EXPECT_EQ(peer_.answer(over).headers.at("grpc-status"), "4");
+  EXPECT_FALSE(peer_.answer(far).ended);
+  ASSERT_EQ(calls_.size(), 1u);
+  EXPECT_EQ(Accepted().head.timeout, std::nullopt);
+}
+
+TEST_F(Http2SessionTest, ALongStatusIsCut) {
+  const int32_t id = peer_.Request(Http2Peer::GrpcHeaders(kEcho), Framed("x"));
+  Exchange();
+  session_.Finish(&Accepted().stream, {grpc::StatusCode::ABORTED, std::string(100'000, '%'),
+                                       std::string(100'000, 'd')});
+  Exchange();
+  EXPECT_EQ(peer_.answer(id).headers.at("grpc-status"), "10");
+  EXPECT_LT(peer_.answer(id).headers.at("grpc-message").size(), 8'000u);
+  EXPECT_FALSE(peer_.answer(id).headers.contains("grpc-status-details-bin"));
+}
+
+// Each request is answered at once, and the client takes nothing.
+TEST_F(Http2SessionTest, SeesThatItsAnswersAreNotTaken) {
+  EXPECT_TRUE(session_.Receive(peer_.Take()));
+  EXPECT_FALSE(session_.IsCongested());
+  std::string requests;
+  for (uint32_t id = 1; id < 12'000; id += 2) {
+    // HEADERS with END_HEADERS and three fields of HPACK's table: POST http /.
+    std::string frame("\0\0\3\1\4\0\0\0\0\x83\x86\x84", 12);
+    frame[7] = static_cast<char>(id >> 8);
+    frame[8] = static_cast<char>(id & 0xff);
+    requests += frame;
+  }
+  EXPECT_TRUE(session_.Receive(requests));
+  EXPECT_TRUE(session_.IsCongested());
+  std::string out;
+  session_.Send(10 << 20, &out);
+  EXPECT_FALSE(session_.IsCongested());
+}
+
 class NarrowHttp2SessionTest : public Http2SessionTest {
  protected:
   NarrowHttp2SessionTest() : Http2SessionTest(1'000) {}
@@ -386,6 +487,33 @@ TEST_F(NarrowHttp2SessionTest, AnAnswerWaitsForItsClient) {
   EXPECT_EQ(peer_.answer(id).body, Framed(std::string(3'000, 'y')));
   EXPECT_EQ(peer_.answer(id).headers.at("grpc-status"), "0");
   EXPECT_EQ(call.told.back(), Kind::kClosed);
+}
+
+// The prefix of a message may be cut as well.
+TEST(TinyWindowTest, AnAnswerGoesByteByByte) {
+  for (uint32_t window = 1; window <= 7; ++window) {
+    std::atomic<size_t> received_bytes{0};
+    std::unique_ptr<Call> call;
+    Http2Session session({.message_bytes_max = 100, .streams_max = 1, .received_bytes_max = 1'000},
+                         &received_bytes, [&](int32_t stream, CallHead head) {
+                           call = std::make_unique<Call>(stream, std::move(head));
+                           return &call->stream;
+                         });
+    Http2Peer peer(window);
+    const int32_t id = peer.Request(Http2Peer::GrpcHeaders(kEcho), Framed("x"));
+    ASSERT_TRUE(session.Receive(peer.Take()));
+    session.WriteAndFinish(&call->stream, "the answer");
+    for (int i = 0; i < 40 && !peer.answer(id).closed; ++i) {
+      std::string out;
+      session.Send(1'000, &out);
+      peer.Receive(out);
+      peer.OpenWindow(id, static_cast<int>(window));
+      ASSERT_TRUE(session.Receive(peer.Take()));
+    }
+    EXPECT_EQ(peer.answer(id).body, Framed("the answer")) << window;
+    EXPECT_EQ(peer.answer(id).headers.at("grpc-status"), "0");
+    session.Close();
+  }
 }
 
 TEST_F(NarrowHttp2SessionTest, AnAnswerThatIsNotTakenMayBeBroken) {

@@ -13,6 +13,7 @@ namespace vectron::rpc {
 
 Http2Stream* ServerCall::Make(std::shared_ptr<Http2Connection> connection, int32_t id,
                               CallHead head, size_t message_bytes_max, Shared* shared) {
+  if (!shared->live.TryEnter(shared->calls_max)) return nullptr;
   auto* call =
       new ServerCall(std::move(connection), id, std::move(head), message_bytes_max, shared);
   return &call->stream_;
@@ -23,9 +24,7 @@ ServerCall::ServerCall(std::shared_ptr<Http2Connection> connection, int32_t id, 
     : shared_(*shared),
       head_(std::move(head)),
       connection_(std::move(connection)),
-      stream_(this, id, message_bytes_max) {
-  shared_.live.Enter();
-}
+      stream_(this, id, message_bytes_max) {}
 
 void ServerCall::Serve(std::shared_ptr<CallHandler> handler) {
   handler_ = std::move(handler);

@@ -18,9 +18,12 @@ class ServerCall;
 // How many calls were accepted and are not over. Thread-safe.
 class LiveCalls {
  public:
-  void Enter() {
+  // False if there are as many as there may be.
+  bool TryEnter(size_t count_max) {
     MutexLock lock(mutex_);
+    if (count_ >= count_max) return false;
     ++count_;
+    return true;
   }
   void Leave() {
     MutexLock lock(mutex_);
@@ -102,15 +105,17 @@ class ServerCall {
  public:
   // What the calls of a server share, and which outlives them.
   struct Shared {
-    explicit Shared(size_t answers_bytes_max) : untaken(answers_bytes_max) {}
+    Shared(size_t calls_max, size_t answers_bytes_max)
+        : calls_max(calls_max), untaken(answers_bytes_max) {}
 
+    const size_t calls_max;
     LiveCalls live;  // from when it was accepted until it is over
     UntakenAnswers untaken;
     // Of requests that have come and were not handed to their calls.
     std::atomic<size_t> received_bytes{0};
   };
 
-  // A call that came, to be served or dropped; its stream.
+  // A call that came, to be served; its stream. Null if there are too many.
   static Http2Stream* Make(std::shared_ptr<Http2Connection> connection, int32_t id, CallHead head,
                            size_t message_bytes_max, Shared* shared);
 

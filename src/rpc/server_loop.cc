@@ -22,6 +22,10 @@ using std::chrono::milliseconds;
 
 constexpr size_t kReceiveBytes = 256 << 10;
 constexpr int kEventsPerTurn = 64;
+// What calls are told before the sockets are looked at again.
+constexpr int kToldPerTurn = 256;
+// How often a tick may wait for a turn that has seen to all that clients sent.
+constexpr int kTurnsWithoutTickMax = 16;
 // Decoding goes at about a GB/s: longer messages would hold up the calls behind
 // them for tens of microseconds.
 constexpr size_t kLargeBytes = 64 << 10;
@@ -114,7 +118,7 @@ void ServerLoop::Tell(const CallEvents& events) {
     if (event.kind == CallEvent::Kind::kClosed) {
       event.call->OnClosed();
     } else {
-      (is_here ? events_ : elsewhere).push_back(event);
+      is_here ? events_.push_back(event) : elsewhere.push_back(event);
     }
   }
   if (elsewhere.empty()) return;
@@ -123,9 +127,10 @@ void ServerLoop::Tell(const CallEvents& events) {
   });
 }
 
-void ServerLoop::Watch(Http2Connection* connection, bool room_too) {
-  epoll_event event{.events = EPOLLIN, .data = {.ptr = connection}};
-  if (room_too) event.events |= EPOLLOUT;
+void ServerLoop::Watch(Http2Connection* connection, bool bytes, bool room) {
+  epoll_event event{.events = 0, .data = {.ptr = connection}};
+  if (bytes) event.events |= EPOLLIN;
+  if (room) event.events |= EPOLLOUT;
   // Fails only for one that the loop does not watch yet, or not any more.
   epoll_ctl(poll_.get(), EPOLL_CTL_MOD, connection->fd(), &event);
 }
@@ -135,7 +140,8 @@ void ServerLoop::Run() {
   std::vector<char> buffer(kReceiveBytes);
   std::array<epoll_event, kEventsPerTurn> ready;
   while (!stops_ || !connections_.empty()) {
-    const int count = epoll_wait(poll_.get(), ready.data(), kEventsPerTurn, -1);
+    const int timeout = events_.empty() ? -1 : 0;
+    const int count = epoll_wait(poll_.get(), ready.data(), kEventsPerTurn, timeout);
     bool is_woken = false;
     bool ticks = false;
     for (int i = 0; i < count; ++i) {
@@ -150,8 +156,10 @@ void ServerLoop::Run() {
       }
     }
     if (is_woken) GrantWishes();
-    if (ticks) OnTick();
+    // Who is late is seen when what has come was received.
+    if (ticks && (count < kEventsPerTurn || ++turns_without_tick_ > kTurnsWithoutTickMax)) OnTick();
     TellCalls();
+    SettleAll();
   }
 }
 
@@ -167,14 +175,14 @@ void ServerLoop::GrantWishes() {
   for (AdmittedSocket& socket : wishes.sockets) Welcome(std::move(socket));
   if (wishes.drains) {
     drains_ = true;
-    ForEachConnection([](Http2Connection& connection) { return connection.Drain(); });
+    for (const auto& [connection, owner] : connections_) connection->Drain();
     MutexLock lock(mutex_);
     is_drained_ = true;
     drained_cond_.NotifyAll();
   }
   if (wishes.breaks_calls) {
     const grpc::Status why(grpc::StatusCode::UNAVAILABLE, "the server stops");
-    ForEachConnection([&](Http2Connection& connection) { return connection.BreakCalls(why); });
+    for (const auto& [connection, owner] : connections_) connection->BreakCalls(why);
   }
   if (wishes.stops) {
     stops_ = true;
@@ -207,17 +215,12 @@ void ServerLoop::SetTicking(bool ticks) {
 void ServerLoop::OnTick() {
   uint64_t ignored = 0;
   if (read(timer_.get(), &ignored, sizeof(ignored)) < 0) return;
+  turns_without_tick_ = 0;
   const TimePoint now = SystemClock().Now();
   const bool is_late = stops_ && now >= stop_at_;
-  ForEachConnection(
-      [&](Http2Connection& connection) { return !is_late && connection.OnTick(now); });
-}
-
-template <typename Act>
-void ServerLoop::ForEachConnection(Act&& act) {
   std::vector<Http2Connection*> over;
   for (const auto& [connection, owner] : connections_) {
-    if (!act(*connection)) over.push_back(connection);
+    if (is_late || !connection->OnTick(now)) over.push_back(connection);
   }
   for (Http2Connection* connection : over) Close(connection);
 }
@@ -225,17 +228,33 @@ void ServerLoop::ForEachConnection(Act&& act) {
 void ServerLoop::Close(Http2Connection* connection) {
   epoll_ctl(poll_.get(), EPOLL_CTL_DEL, connection->fd(), nullptr);
   connection->Close();
+  if (connection->is_unsettled) std::erase(unsettled_, connection);
   connections_.erase(connection);
   if (connections_.empty()) SetTicking(false);
 }
 
-void ServerLoop::TellCalls() {
-  while (!events_.empty() || !messages_.empty()) {
-    // Grows meanwhile: what handlers do is told too.
-    for (size_t i = 0; i < events_.size(); ++i) TellCall(CallEvent(events_[i]));
-    events_.clear();
-    DeliverMessages();
+void ServerLoop::SettleLater(Http2Connection* connection) {
+  if (std::exchange(connection->is_unsettled, true)) return;
+  unsettled_.push_back(connection);
+}
+
+void ServerLoop::SettleAll() {
+  while (!unsettled_.empty()) {
+    Http2Connection* const connection = unsettled_.back();
+    unsettled_.pop_back();
+    connection->is_unsettled = false;
+    if (!connection->Settle()) Close(connection);
   }
+}
+
+void ServerLoop::TellCalls() {
+  // What handlers do is told too, as far as it goes.
+  for (int told = 0; told < kToldPerTurn && !events_.empty(); ++told) {
+    const CallEvent event = events_.front();
+    events_.pop_front();
+    TellCall(event);
+  }
+  DeliverMessages();
 }
 
 void ServerLoop::TellCall(const CallEvent& event) {
@@ -267,6 +286,8 @@ void ServerLoop::DeliverMessages() {
   for (size_t i = 0; i < messages_.size(); ++i) {
     const Message message = messages_[i];
     const bool is_last = i + 1 == messages_.size();
+    // It may take its time: nobody's answer waits for it.
+    if (is_last && i > 0) SettleAll();
     if (message.ok && message.call->ReadBytes() > kLargeBytes &&
         environment_.large->TrySubmit(
             [call = message.call] { call->DeliverRead(true, /*alone=*/false); })) {

@@ -3,6 +3,7 @@
 #include <absl/container/flat_hash_map.h>
 
 #include <chrono>
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -54,8 +55,10 @@ class ServerLoop {
   // Calls are told on the loop's thread, but for those that only end. Any thread; not with a
   // lock held.
   void Tell(const CallEvents& events);
-  // Whether to be told when the socket takes bytes again. Any thread.
-  void Watch(Http2Connection* connection, bool room_too);
+  // What the connection is to be told of: bytes to receive, room to send. Any thread.
+  void Watch(Http2Connection* connection, bool bytes, bool room);
+  // Settles the connection when those calls were told that can be. On the loop's thread.
+  void SettleLater(Http2Connection* connection);
   bool IsThisThread() const;
   ServerCall::Shared* shared_calls() const { return environment_.calls; }
 
@@ -84,12 +87,11 @@ class ServerLoop {
   void Welcome(AdmittedSocket socket);
   void OnTick();
   void SetTicking(bool ticks);
-  // `act` is a method of the connections that is false when one is over.
-  template <typename Act>
-  void ForEachConnection(Act&& act);
   void Close(Http2Connection* connection);
+  void SettleAll();
 
-  // Tells calls, until there is nothing to be told.
+  // Tells calls a part of what there is to be told, so that one of many small messages does not
+  // hold up the others.
   void TellCalls();
   void TellCall(const CallEvent& event);
   void Serve(ServerCall* call);
@@ -109,8 +111,10 @@ class ServerLoop {
 
   // Of the thread:
   absl::flat_hash_map<Http2Connection*, std::shared_ptr<Http2Connection>> connections_;
-  std::vector<CallEvent> events_;
+  std::vector<Http2Connection*> unsettled_;
+  std::deque<CallEvent> events_;
   std::vector<Message> messages_;
+  int turns_without_tick_ = 0;
   bool drains_ = false;
   bool stops_ = false;
   TimePoint stop_at_;
