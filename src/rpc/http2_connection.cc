@@ -139,20 +139,25 @@ bool Http2Connection::Receive(std::span<char> buffer) {
     if (got == 0) return false;
     if (got < 0) return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
     is_heard_ = true;
+    bool is_http2 = true;
     bool may_go_on = true;
     if (!lingers) {
       With([&](Http2Session& session) {
-        if (!session.Receive({buffer.data(), static_cast<size_t>(got)})) {
-          session.Close();
-          SendSome(kNotHttp2);
-        }
+        is_http2 = session.Receive({buffer.data(), static_cast<size_t>(got)});
+        if (!is_http2) session.Close();
         may_go_on = !session.IsOver() && !session.IsCongested();
       });
     }
+    if (!is_http2) Explain();
     // The rest would be told of again.
     if (!may_go_on || static_cast<size_t>(got) < buffer.size()) return true;
   }
   return true;
+}
+
+void Http2Connection::Explain() {
+  MutexLock lock(mutex_);
+  SendSome(kNotHttp2);
 }
 
 bool Http2Connection::Linger() {

@@ -73,6 +73,8 @@ class Http2Connection : public std::enable_shared_from_this<Http2Connection> {
   bool IsOver() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool Lingers();
   bool Receive(std::span<char> buffer);
+  // Tells one who speaks something else what is spoken here.
+  void Explain();
   // The session is over: ends our side, waits a little for the client to end its own, as closing
   // a socket with unread bytes would take back what was sent.
   bool Linger();
