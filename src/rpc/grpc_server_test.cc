@@ -300,6 +300,14 @@ TEST_F(ServedCallsTest, SaysWhatItSpeaks) {
   EXPECT_THAT(answer, HasSubstr("Content-Length: " + std::to_string(answer.size() - body)));
 }
 
+// A client may wait for it before it says a word.
+TEST_F(ServedCallsTest, SpeaksFirstIfNobodyElseDoes) {
+  const OwnedFd silent = Connect(PortOf(server_->address()));
+  char frame[9];
+  ASSERT_EQ(recv(silent.get(), frame, sizeof(frame), MSG_WAITALL), 9);
+  EXPECT_EQ(frame[3], 4) << "not SETTINGS";
+}
+
 // Connections that end in every way while their calls are served by other threads.
 TEST_F(ServedCallsTest, ClientsMayGoAtAnyMoment) {
   constexpr int kRounds = 60;

@@ -21,8 +21,8 @@ constexpr size_t kSendBytes = 64 << 10;
 constexpr int kReceivesPerTurn = 16;
 constexpr std::chrono::seconds kLingerTimeMax{1};
 
-// What is said to one who speaks something else. Nothing was said before: a session waits for the
-// client's first words.
+// What is said to one who speaks something else, and said it before the first tick: nothing was
+// said by us until then.
 constexpr std::string_view kNotHttp2 =
     "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 64\r\n"
     "Connection: close\r\n\r\n"
@@ -177,6 +177,7 @@ bool Http2Connection::OnTick(TimePoint now) {
   }
   bool is_late = false;
   With([&](Http2Session& session) {
+    session.Begin();
     session.BreakLate(now, options_.request_patience);
     if (session.call_count() > 0) idle_since_ = now;
     if (!session.is_greeted()) {

@@ -166,7 +166,7 @@ bool Http2Session::Receive(std::string_view bytes) {
 
 void Http2Session::Send(size_t bytes_max, std::string* out) {
   // Whoever speaks something else should read our answer to that only.
-  if (http_ == nullptr || opening_bytes_ < NGHTTP2_CLIENT_MAGIC_LEN) return;
+  if (http_ == nullptr || (opening_bytes_ < NGHTTP2_CLIENT_MAGIC_LEN && !may_begin_)) return;
   while (out->size() < bytes_max) {
     const uint8_t* frame = nullptr;
     const ssize_t bytes = nghttp2_session_mem_send(http_.get(), &frame);

@@ -120,6 +120,10 @@ class Http2Session {
 
   // Bytes of the peer. False if it does not speak HTTP/2 at all.
   bool Receive(std::string_view bytes);
+  // Says what a server says first although the client has said nothing yet: gRPC's C++ client may
+  // send its first words only when it looks at the socket, and when it looks again its time is
+  // over.
+  void Begin() { may_begin_ = true; }
   // Appends what is to be sent, until `out` has `bytes_max` or little more.
   void Send(size_t bytes_max, std::string* out);
   // Nothing more will come of it, and nothing is left to be sent.
@@ -204,6 +208,7 @@ class Http2Session {
   const Accept accept_;
   std::unique_ptr<nghttp2_session, Deleter> http_;
   size_t opening_bytes_ = 0;  // of the client's first words
+  bool may_begin_ = false;
   bool is_greeted_ = false;
   bool goes_away_ = false;
   bool is_failed_ = false;

@@ -64,7 +64,7 @@ def test_a_grpc_request_over_the_limit_is_refused(make_server, vectors):
                          "--rows", 2000, "--quiet", check=False)
     assert done.returncode == 1
     errors = json.loads(done.stdout)["batches"]["errors"]
-    assert list(errors) == ["RESOURCE_EXHAUSTED"], errors
+    assert list(errors) == ["REQUEST_TOO_LARGE"], errors
     assert "65536" in errors["RESOURCE_EXHAUSTED"]["first_message"]
     # A smaller one goes through.
     server.bench("ingest", "--input", vectors.base, "--batch", 100, "--rows", 200, "--quiet")
