@@ -1,14 +1,11 @@
 #include "rpc/http2_connection.h"
 
-#include <fmt/format.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#include <array>
 #include <cerrno>
 #include <utility>
 
-#include "common/check.h"
 #include "rpc/server_call.h"
 #include "rpc/server_loop.h"
 
@@ -43,8 +40,6 @@ Http2Connection::Http2Connection(const Http2ConnectionOptions& options, ServerLo
       opened_at_(SystemClock().Now()),
       heard_at_(opened_at_),
       idle_since_(opened_at_) {}
-
-Http2Connection::~Http2Connection() = default;
 
 template <typename Act>
 void Http2Connection::With(Act&& act) {
@@ -229,10 +224,6 @@ void Http2Connection::Finish(Http2Stream* stream, const grpc::Status& status) {
 
 void Http2Connection::WriteAndFinish(Http2Stream* stream, std::string message) {
   With([&](Http2Session& session) { session.WriteAndFinish(stream, std::move(message)); });
-}
-
-void Http2Connection::Break(Http2Stream* stream, const grpc::Status& status) {
-  With([&](Http2Session& session) { session.Break(stream, status); });
 }
 
 }  // namespace vectron::rpc

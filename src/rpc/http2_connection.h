@@ -33,7 +33,6 @@ class Http2Connection : public std::enable_shared_from_this<Http2Connection> {
   // Outlive the connection: `options`, `loop`, `received_bytes` (of all connections).
   Http2Connection(const Http2ConnectionOptions& options, ServerLoop* loop, AdmittedSocket socket,
                   std::atomic<size_t>* received_bytes);
-  ~Http2Connection();
 
   int fd() const { return socket_.fd.get(); }
 
@@ -57,7 +56,6 @@ class Http2Connection : public std::enable_shared_from_this<Http2Connection> {
   void Write(Http2Stream* stream, std::string message);
   void Finish(Http2Stream* stream, const grpc::Status& status);
   void WriteAndFinish(Http2Stream* stream, std::string message);
-  void Break(Http2Stream* stream, const grpc::Status& status);
 
  private:
   // Acts on the session, sends what comes of it, now or when the loop settles it, then tells the

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -216,10 +215,10 @@ void Http2Session::OnHead(int32_t id) {
   if (nghttp2_session_find_stream(http_.get(), id) == nullptr) return;
   std::optional<Duration> timeout;
   if (head_.timeout.has_value()) {
-    if (!IsGrpcTimeout(*head_.timeout)) {
+    timeout = ParseGrpcTimeout(*head_.timeout);
+    if (!timeout.has_value() && !IsGrpcTimeout(*head_.timeout)) {
       return SubmitStatus(id, ToGrpcStatus(InvalidArgument("grpc-timeout is no timeout")), false);
     }
-    timeout = ParseGrpcTimeout(*head_.timeout);
   }
   if (timeout == Duration::zero()) {
     return SubmitStatus(id, {grpc::StatusCode::DEADLINE_EXCEEDED, "the call came without time"},
@@ -527,21 +526,15 @@ bool Http2Session::IsMute(Http2Stream* stream, TimePoint now, Duration patience)
 }
 
 void Http2Session::BreakLate(TimePoint now, Duration patience) {
-  std::vector<Http2Stream*> due;
-  std::vector<Http2Stream*> mute;
+  const auto is_due = [&](const Http2Stream* stream) { return stream->deadline_ <= now; };
+  std::vector<Http2Stream*> late;
   for (Http2Stream* stream : streams_) {
-    if (stream->deadline_ <= now) {
-      due.push_back(stream);
-    } else if (IsMute(stream, now, patience)) {
-      mute.push_back(stream);
-    }
+    if (is_due(stream) || IsMute(stream, now, patience)) late.push_back(stream);
   }
-  for (Http2Stream* stream : due) {
-    Break(stream, {grpc::StatusCode::DEADLINE_EXCEEDED, "the call's time is over"});
-  }
-  for (Http2Stream* stream : mute) {
-    Break(stream, {grpc::StatusCode::CANCELLED, "the request took too long to arrive"});
-  }
+  if (late.empty()) return;
+  const grpc::Status due(grpc::StatusCode::DEADLINE_EXCEEDED, "the call's time is over");
+  const grpc::Status mute(grpc::StatusCode::CANCELLED, "the request took too long to arrive");
+  for (Http2Stream* stream : late) Break(stream, is_due(stream) ? due : mute);
 }
 
 void Http2Session::BreakAll(const grpc::Status& status) {

@@ -141,8 +141,6 @@ class Http2Session {
   void Write(Http2Stream* stream, std::string message);
   void Finish(Http2Stream* stream, grpc::Status status);
   void WriteAndFinish(Http2Stream* stream, std::string message);
-  // Ends the stream at once, with the status unless a message was sent in part.
-  void Break(Http2Stream* stream, const grpc::Status& status);
 
   // Breaks calls that are due, and those whose first message, or one that has begun to come, is not
   // there after `patience`.
@@ -199,6 +197,8 @@ class Http2Session {
   void SubmitStatus(int32_t id, const grpc::Status& status, bool is_trailer);
   // Ends an answer whose messages were sent, from ReadAnswer.
   void SubmitEnd(int32_t id, const grpc::Status& status, uint32_t* flags);
+  // Ends the stream at once, with the status unless a message was sent in part.
+  void Break(Http2Stream* stream, const grpc::Status& status);
   // The stream is no longer HTTP/2's: tells the call.
   void Detach(Http2Stream* stream);
   void Tell(CallEvent::Kind kind, Http2Stream* stream) { events_.push_back({kind, stream->call_}); }
