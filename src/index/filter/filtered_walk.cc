@@ -62,6 +62,7 @@ WalkEnd FilteredWalk::Collect(const Prepared& query, Candidate start, size_t bea
       if (neighbour == kNoSlot) break;
       if (neighbour < slot_limit_ && visited.Insert(neighbour)) Gather(neighbour, &count);
     }
+    PrefetchNextLinks(graph_, pool);
     Measure(query, count);
     for (size_t i = 0; i < count; ++i) {
       const float distance = scratch_.distances[i];
@@ -145,7 +146,9 @@ WalkEnd FilteredWalk::ExpandTwoHops(const Prepared& query) {
   Slot node = kNoSlot;
   for (uint32_t expanded = 1; scratch_.pool.ExpandNext(&node); ++expanded) {
     if (expanded % kNodesPerLook == 0 && limit_.Passed()) return WalkEnd::kGivenUp;
-    MeasureIntoPool(query, GatherTwoHops(node));
+    const size_t count = GatherTwoHops(node);
+    PrefetchNextLinks(graph_, scratch_.pool);
+    MeasureIntoPool(query, count);
   }
   return WalkEnd::kFinished;
 }

@@ -64,12 +64,14 @@ class CandidatePool {
     entries_[cursor_].slot |= kExpanded;
     return true;
   }
-  // The next that ExpandNext would give, unmarked; false when all were.
-  bool PeekNext(uint32_t* slot) const {
-    const size_t place = NextPlace();
-    if (place == size_) return false;
-    *slot = entries_[place].slot;
-    return true;
+  // Calls visit(slot) for up to `count` that ExpandNext would give next, unmarked.
+  template <typename Visit>
+  void PeekNext(size_t count, Visit&& visit) const {
+    for (size_t place = NextPlace(); place < size_ && count > 0; ++place) {
+      if (entries_[place].slot & kExpanded) continue;
+      visit(entries_[place].slot);
+      --count;
+    }
   }
 
   // Where ExpandNext looks first.
@@ -101,15 +103,15 @@ class CandidatePool {
     return place;
   }
 
-  // After all that are as near.
+  // After all that are as near. Which half it is in nobody can predict: no branch depends on it.
   size_t PlaceOf(float distance) const {
     size_t low = 0;
     size_t count = size_;
     while (count > 0) {
-      const size_t half = count / 2;
-      const bool after = !(distance < entries_[low + half].distance);
-      low = after ? low + half + 1 : low;
-      count = after ? count - half - 1 : half;
+      const size_t half = count - count / 2;
+      const auto after = static_cast<size_t>(!(distance < entries_[low + half - 1].distance));
+      low += half & (size_t{0} - after);
+      count -= half;
     }
     return low;
   }

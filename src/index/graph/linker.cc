@@ -76,6 +76,7 @@ bool Linker::TryLink(const Scorer& scorer, Slot slot, int level, Graph::Entry en
     Graph::NodeLock lock(graph_, slot);
     graph_.SetLinks(slot, l, scratch->lists[static_cast<size_t>(l)]);
   }
+  for (const Slot neighbour : scratch->lists[0]) PrefetchLinks(graph_, neighbour);
   for (int l = 0; l <= top; ++l) {
     for (const Slot neighbour : scratch->lists[static_cast<size_t>(l)]) {
       AddLink(scorer, neighbour, l, slot, scratch);
@@ -172,6 +173,7 @@ bool Linker::RepairLevel(const Scorer& scorer, Slot slot, int level, LinkScratch
   seen.Reset(slot_count);
   seen.Insert(slot);
   for (const Slot neighbour : list) {
+    if (level == 0 && doomed(neighbour)) PrefetchLinks(graph_, neighbour);
     if (neighbour < slot_count) seen.Insert(neighbour);
   }
   std::vector<Slot>& neighbours = scratch->neighbours;

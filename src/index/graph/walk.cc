@@ -87,9 +87,10 @@ size_t Walker::Gather(const std::atomic<Slot>* links, uint32_t degree_max, Visit
 
 // The neighbours' rows of the node that is likely to be expanded next, most of which are yet to
 // be measured: they come while those at hand are.
-void Walker::PrefetchNext(const CandidatePool& pool) const {
+void Walker::PrefetchNextRows(const CandidatePool& pool) const {
   Slot next = kNoSlot;
-  if (!pool.PeekNext(&next)) return;
+  pool.PeekNext(1, [&](Slot slot) { next = slot; });
+  if (next == kNoSlot) return;
   const std::atomic<Slot>* links = graph_.BaseLinks(next);
   for (uint32_t i = 0; i < graph_.degree_max(0); ++i) {
     const Slot neighbour = links[i].load(std::memory_order_acquire);
@@ -104,7 +105,7 @@ bool Walker::Run(const Prepared& query, Candidate start, int level, size_t ef,
   constexpr uint32_t kNodesPerLook = 64;
   // A table is chosen where the index is far larger than the caches.
   constexpr bool kIsLarge = std::is_same_v<Visited, VisitedFilter>;
-  const bool looks_ahead = kIsLarge && scorer_.row_bytes() <= kAheadRowBytesMax;
+  const bool rows_ahead = kIsLarge && scorer_.row_bytes() <= kAheadRowBytesMax;
   const uint32_t degree_max = graph_.degree_max(level);
   CandidatePool& pool = scratch->pool;
   visited->Reset(kIsLarge ? ef : slot_limit_);
@@ -117,7 +118,8 @@ bool Walker::Run(const Prepared& query, Candidate start, int level, size_t ef,
     if (expanded % kNodesPerLook == 0 && limit.Passed()) return false;
     const std::atomic<Slot>* links = kBase ? graph_.BaseLinks(node) : graph_.Links(node, level);
     const size_t count = Gather(links, degree_max, visited, scratch);
-    if (looks_ahead) PrefetchNext(pool);
+    if (kBase) PrefetchNextLinks(graph_, pool);
+    if (rows_ahead) PrefetchNextRows(pool);
     scorer_.Distances(query, scratch->rows.data(), count, scratch->distances.data());
     for (size_t i = 0; i < count; ++i) {
       const Candidate met{scratch->distances[i], scratch->slots[i]};

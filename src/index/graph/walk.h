@@ -48,6 +48,12 @@ inline void PrefetchLinks(const Graph& graph, Slot slot) {
   __builtin_prefetch(links + 64);
 }
 
+// Those of the nodes that are likely to be expanded next.
+inline void PrefetchNextLinks(const Graph& graph, const CandidatePool& pool) {
+  constexpr size_t kAhead = 2;
+  pool.PeekNext(kAhead, [&](Slot slot) { PrefetchLinks(graph, slot); });
+}
+
 // Searches in the graph, as in algorithms 2 and 5 of the HNSW paper, arranged for
 // the memory: all unvisited neighbours of a node are gathered and prefetched
 // before the first distance is computed.
@@ -82,7 +88,7 @@ class Walker {
                 WalkScratch* scratch) const;
   size_t Gather(const std::atomic<Slot>* links, uint32_t degree_max, VisitedFilter* visited,
                 WalkScratch* scratch) const;
-  void PrefetchNext(const CandidatePool& pool) const;
+  void PrefetchNextRows(const CandidatePool& pool) const;
   template <bool kBase, typename Visited>
   bool Run(const Prepared& query, Candidate start, int level, size_t ef, const WalkLimit& limit,
            Visited* visited, WalkScratch* scratch) const;
