@@ -26,12 +26,11 @@ double SquaredDistance(const float* a, const float* b, size_t dimension) {
   return sum;
 }
 
-// What is nearest to row `pivot`.
-Bitmap Around(const DataSet& data, size_t pivot, size_t matches) {
+// What is nearest to `pivot`.
+Bitmap Around(const DataSet& data, const float* pivot, size_t matches) {
   std::vector<std::pair<double, uint32_t>> order(data.count());
   for (size_t i = 0; i < data.count(); ++i) {
-    order[i] = {SquaredDistance(data.Row(i), data.Row(pivot), data.dimension),
-                static_cast<uint32_t>(i)};
+    order[i] = {SquaredDistance(data.Row(i), pivot, data.dimension), static_cast<uint32_t>(i)};
   }
   std::nth_element(order.begin(), order.begin() + static_cast<ptrdiff_t>(matches - 1), order.end());
   Bitmap bitmap(roaring_bitmap_create());
@@ -45,7 +44,7 @@ FilterSets Together(const DataSet& data, size_t matches, bool near) {
   std::vector<size_t> pivots;
   for (size_t p = 0; p < kPivots; ++p) {
     pivots.push_back(random.Below(data.count()));
-    filters.sets.push_back(Around(data, pivots[p], matches));
+    filters.sets.push_back(Around(data, data.Row(pivots[p]), matches));
   }
   for (size_t query = 0; query < data.query_count(); ++query) {
     const auto distance = [&](size_t p) {
@@ -62,6 +61,15 @@ FilterSets Together(const DataSet& data, size_t matches, bool near) {
   return filters;
 }
 
+FilterSets AroundEachQuery(const DataSet& data, size_t matches) {
+  FilterSets filters;
+  for (size_t query = 0; query < data.query_count(); ++query) {
+    filters.sets.push_back(Around(data, data.Query(query), matches));
+    filters.set_of_query.push_back(query);
+  }
+  return filters;
+}
+
 }  // namespace
 
 const char* PlaceName(Place place) {
@@ -74,6 +82,8 @@ const char* PlaceName(Place place) {
       return "far";
     case Place::kNear:
       return "near";
+    case Place::kAmid:
+      return "amid";
   }
   return "";
 }
@@ -82,6 +92,7 @@ FilterSets MakeFilterSets(Place place, const DataSet& data, size_t matches) {
   if (place == Place::kFar || place == Place::kNear) {
     return Together(data, matches, place == Place::kNear);
   }
+  if (place == Place::kAmid) return AroundEachQuery(data, matches);
   FilterSets filters;
   const size_t sets = place == Place::kVaried ? kVariedSets : 1;
   for (size_t set = 0; set < sets; ++set) {

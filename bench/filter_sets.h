@@ -30,8 +30,10 @@ enum class Place {
   kVaried,     // anywhere; others from query to query, so that no cache helps
   kFar,        // together, around that of a few vectors that is farthest from the query
   kNear,       // together, around that which is nearest to the query
+  kAmid,       // together, around the query itself
 };
-inline constexpr Place kPlaces[] = {Place::kScattered, Place::kVaried, Place::kFar, Place::kNear};
+inline constexpr Place kPlaces[] = {Place::kScattered, Place::kVaried, Place::kFar, Place::kNear,
+                                    Place::kAmid};
 
 const char* PlaceName(Place place);
 

@@ -33,6 +33,12 @@ bool IsWalkableTogether(const FilterTask& task);
 // see docs/adr/0012-the-planner-measures.md.
 FilterPlan ChoosePlan(const FilterTask& task, const PlanCosts& costs);
 
+// Fewer nodes around the query do not tell whether most of what is there passes.
+inline constexpr size_t kNodesToTell = 4;
+// How many of them to look at first: where most passes, Collect costs a small part of the plan,
+// whatever passes elsewhere. The more the plan costs, the more. 0 if it cannot pay.
+size_t NodesToLookAt(FilterPlan plan, const FilterTask& task, const PlanCosts& costs);
+
 // FilterTask's `around`, of some matches. Takes the time of a small part of asking about all slots;
 // 0 if that finds too few matches to tell.
 double PartAround(const Graph& graph, SlotFilter& filter, uint64_t slot_count);

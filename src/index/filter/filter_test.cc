@@ -181,6 +181,26 @@ TEST(FilterPlanner, WalksToFewMatchesThatLieTogether) {
   EXPECT_EQ(ChoosePlan(task, costs), FilterPlan::kScan);
 }
 
+TEST(FilterPlanner, LooksAroundTheQueryWhereThatCostsLittleBesideThePlan) {
+  FilterTask task{.matches = 10'000, .linked = 1'000'000, .ef = 128, .degree = 32};
+  const PlanCosts costs{.scan_row = {5, 10}, .far_scan_row = 40, .expand = 1000, .ask = 4};
+  const size_t nodes = NodesToLookAt(FilterPlan::kScan, task, costs);
+  EXPECT_GT(nodes, kNodesToTell);
+  EXPECT_LE(static_cast<double>(nodes) * costs.expand, CostOf(FilterPlan::kScan, task, costs) / 16);
+  task.linked = 100'000'000;
+  EXPECT_EQ(NodesToLookAt(FilterPlan::kScan, task, costs), task.ef);
+  task.linked = 20'000;
+  task.matches = 200;
+  EXPECT_EQ(NodesToLookAt(FilterPlan::kScan, task, costs), 0u);
+  // What is listed is scanned in the time that a walk takes.
+  task.linked = 1'000'000;
+  task.listed = true;
+  EXPECT_EQ(NodesToLookAt(FilterPlan::kScan, task, costs), 0u);
+  task.matches = 30'000;
+  EXPECT_EQ(NodesToLookAt(FilterPlan::kScan, task, costs), kNodesToTell);
+  EXPECT_EQ(NodesToLookAt(FilterPlan::kCollect, task, costs), kNodesToTell);
+}
+
 TEST(FilterPlanner, ARowsCostGoesFromNearToFar) {
   const PlanCosts costs{.scan_row = {4, 8}, .far_scan_row = 20};
   EXPECT_EQ(costs.ScanRow(1), 4);
@@ -407,9 +427,10 @@ class CountedPredicate : public ::testing::Test {
  protected:
   static constexpr size_t kCount = 20'000;
   static constexpr size_t kMatches = 90;
+  static constexpr size_t kClusters = 20;
 
   static void SetUpTestSuite() {
-    vectors_ = ClusteredVectors(kCount, 24, 1);
+    vectors_ = ClusteredVectors(kCount, 24, 1, kClusters);
     index_ = MakeIndex(Options());
     PutAll(*index_, vectors_);
     LinkAll(*index_);
@@ -463,6 +484,15 @@ TEST_F(CountedPredicate, MatchesThatLieTogetherAreFoundWithoutAskingAboutAll) {
   EXPECT_LT(outcome.asked_part, 0.8);
 }
 
+TEST_F(CountedPredicate, SomeThatNoMatchLinksToAreSoughtBeyondTheBorder) {
+  AddAround(77, kMatches - 6);
+  const std::vector<Slot> order = ByDistance(vectors_, vectors_[77]);
+  for (size_t i = 0; i < 6; ++i) matches_.insert(order[600 + 20 * i]);
+  const Outcome outcome = Search(kMatches);
+  EXPECT_GE(outcome.recall, 0.98);
+  EXPECT_LT(outcome.asked_part, 0.8);
+}
+
 TEST_F(CountedPredicate, ScatteredMatchesAreAllFound) {
   for (size_t i = 0; i < kMatches; ++i) matches_.insert(static_cast<Slot>(i * 211));
   const Outcome outcome = Search(kMatches);
@@ -484,6 +514,41 @@ TEST_F(CountedPredicate, ACountOfNoneHidesNothing) {
     for (Slot i = 0; i < 12; ++i) matches_.insert(i * 1'500 + shift);
     EXPECT_EQ(Search(0).recall, 1) << shift;
     EXPECT_EQ(Search(1).recall, 1) << shift;
+  }
+}
+
+// A walk through everything finds matches around the query; a scan would ask about all.
+TEST(Predicate, MatchesAroundTheQueryAreFoundByAskingAboutAFew) {
+  constexpr size_t kCount = 80'000;
+  constexpr uint32_t kDimension = 8;
+  IndexOptions index_options;
+  index_options.dimension = kDimension;
+  index_options.m = 8;
+  index_options.ef_construction = 32;
+  const auto index = MakeIndex(index_options);
+  const Vectors vectors = ClusteredVectors(kCount, kDimension, 1);
+  PutAll(*index, vectors);
+  LinkAll(*index);
+
+  for (Slot pivot = 0; pivot < 5; ++pivot) {
+    const std::vector<Slot> order = ByDistance(vectors, vectors[pivot]);
+    // More than the beam, or fewer, which it takes some more nodes to know.
+    const std::set<Slot> matches(order.begin(), order.begin() + (pivot % 2 == 0 ? 300 : 30));
+    size_t asked = 0;
+    SearchOptions options;
+    options.filter = [&](Slot slot) {
+      ++asked;
+      return matches.contains(slot);
+    };
+    options.filter_count = matches.size();
+    const auto hits = SearchOrDie(*index, vectors[pivot], options);
+    ASSERT_EQ(hits.size(), 10u);
+    size_t found = 0;
+    for (const Hit& hit : hits) {
+      found += std::find(order.begin(), order.begin() + 10, hit.slot) != order.begin() + 10;
+    }
+    EXPECT_GE(found, 9u);
+    EXPECT_LT(asked, kCount / 50);
   }
 }
 

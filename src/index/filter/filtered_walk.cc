@@ -6,8 +6,9 @@ namespace vectron::index {
 namespace {
 
 constexpr uint32_t kNodesPerLook = 64;
-// After so many nodes Collect looks back at what part of what it met passes.
-constexpr uint32_t kNodesOfProof = 24;
+// After the first nodes, and again after each so many more, Collect looks back at what part passed
+// of what it came by.
+constexpr size_t kNodesOfMoreProof = 24;
 constexpr size_t kPassedPartMin = 5;  // a fifth
 // Fewer matches within two hops are hardly any.
 constexpr size_t kAroundMin = 4;
@@ -19,9 +20,11 @@ static_assert(kSeedsFar < WalkScratch::kDegreeMax);
 // Flood: where it begins, and the part of all slots that may be asked about to find that.
 constexpr size_t kSprings = 16;
 constexpr uint64_t kSpringPart = 32;
-// It is told by how many it came by whether those are all.
+// It is told by how many it came by whether those are all, ...
 constexpr double kFloodedMin = 0.985;
 constexpr double kFloodedMax = 1.1;
+// ... or so many of them that the rest are worth a search on the border.
+constexpr double kFloodedMost = 0.9;
 constexpr size_t kBatch = 32;  // whose rows are fetched together
 
 }  // namespace
@@ -38,23 +41,36 @@ void FilteredWalk::Gather(Slot slot, size_t* count) {
   ++*count;
 }
 
-WalkEnd FilteredWalk::Collect(const Prepared& query, Candidate start, size_t beam_max,
+WalkEnd FilteredWalk::Collect(const Prepared& query, Candidate start, const CollectBounds& bounds,
                               CandidatePool* found) {
   CandidatePool& pool = scratch_.pool;
   VisitedSet& visited = scratch_.visited;
   visited.Reset(slot_limit_);
-  pool.Reset(beam_max);
+  pool.Reset(bounds.beam_max);
   visited.Insert(start.slot);
   pool.Insert(start.distance, start.slot);
   if (filter_.Passes(start.slot)) found->Insert(start.distance, start.slot);
 
   const uint32_t degree = graph_.degree_max(0);
-  size_t met = 1;
+  size_t offered = 0;
+  size_t passed = 0;
+  size_t next_proof = bounds.nodes_min;
+  bool ends = false;  // nothing more is expected
   Slot node = kNoSlot;
-  for (uint32_t expanded = 1; pool.ExpandNext(&node); ++expanded) {
+  for (uint32_t expanded = 0; pool.ExpandNext(&node); ++expanded) {
     if (expanded % kNodesPerLook == 0 && limit_.Passed()) return WalkEnd::kGivenUp;
-    if (expanded == kNodesOfProof && found->size() * kPassedPartMin < met) return WalkEnd::kSparse;
-    if (pool[pool.cursor()].distance > found->bound()) break;
+    const float distance_left = pool[pool.cursor()].distance;
+    if (distance_left > found->bound()) break;
+    if (ends && expanded >= found->capacity()) {
+      return (*found)[bounds.enough - 1].distance < distance_left ? WalkEnd::kFinished
+                                                                  : WalkEnd::kSparse;
+    }
+    if (expanded == next_proof) {
+      ends = !found->full() && passed * kPassedPartMin < offered;
+      if (ends && found->size() < bounds.enough) return WalkEnd::kSparse;
+      offered = passed = 0;
+      next_proof += kNodesOfMoreProof;
+    }
     const std::atomic<Slot>* links = graph_.BaseLinks(node);
     size_t count = 0;
     for (uint32_t i = 0; i < degree; ++i) {
@@ -69,9 +85,11 @@ WalkEnd FilteredWalk::Collect(const Prepared& query, Candidate start, size_t bea
       if (!(distance < found->bound())) continue;
       const size_t place = pool.Insert(distance, scratch_.slots[i]);
       if (place <= pool.cursor() + 1) PrefetchLinks(graph_, scratch_.slots[i]);
-      if (filter_.Passes(scratch_.slots[i])) found->Insert(distance, scratch_.slots[i]);
+      ++offered;
+      if (!filter_.Passes(scratch_.slots[i])) continue;
+      ++passed;
+      found->Insert(distance, scratch_.slots[i]);
     }
-    met += count;
   }
   return WalkEnd::kFinished;
 }
@@ -104,41 +122,91 @@ WalkEnd FilteredWalk::TwoHop(const Prepared& query, Slot start, size_t ef, size_
   return ExpandTwoHops(query);
 }
 
-WalkEnd FilteredWalk::Flood(const Prepared& query, uint64_t matches, size_t ef) {
-  VisitedSet& visited = scratch_.visited;
-  visited.Reset(slot_limit_);
-  std::vector<Slot>& flooded = seeds_;
-  filter_.Sample(slot_limit_, kSprings, slot_limit_ / kSpringPart, &flooded);
-  std::erase_if(flooded, [&](Slot slot) {
-    return !(graph_.State(slot) & Graph::kLinked) || !visited.Insert(slot);
-  });
-  const auto flooded_max = static_cast<size_t>(static_cast<double>(matches) * kFloodedMax);
-  const uint32_t degree = graph_.degree_max(0);
-  for (size_t next = 0; next < flooded.size() && flooded.size() <= flooded_max; ++next) {
-    if (next % kNodesPerLook == 0 && limit_.Passed()) return WalkEnd::kGivenUp;
-    const std::atomic<Slot>* links = graph_.BaseLinks(flooded[next]);
-    for (uint32_t i = 0; i < degree; ++i) {
-      const Slot neighbour = links[i].load(std::memory_order_acquire);
-      if (neighbour == kNoSlot) break;
-      if (neighbour >= slot_limit_ || visited.Contains(neighbour)) continue;
-      if (!filter_.Passes(neighbour)) continue;
-      visited.Insert(neighbour);
-      flooded.push_back(neighbour);
-      PrefetchLinks(graph_, neighbour);
-    }
+WalkEnd FilteredWalk::Flood(const Prepared& query, uint64_t matches, size_t ef,
+                            std::vector<Slot>* springs) {
+  scratch_.visited.Reset(slot_limit_);
+  scratch_.filter.Reset(matches);
+  flooded_.clear();
+  const double expected = static_cast<double>(matches);
+  const auto flooded_max = static_cast<size_t>(expected * kFloodedMax);
+  const auto flooded = [&] { return static_cast<double>(flooded_.size()); };
+  if (!FloodFrom(*springs, flooded_max)) return WalkEnd::kGivenUp;
+  if (flooded() < kFloodedMin * expected) {
+    filter_.Sample(slot_limit_, kSprings, slot_limit_ / kSpringPart, springs);
+    if (!FloodFrom(*springs, flooded_max)) return WalkEnd::kGivenUp;
   }
-  const auto count = static_cast<double>(flooded.size());
-  if (count < kFloodedMin * static_cast<double>(matches) || flooded.size() > flooded_max) {
-    return WalkEnd::kSparse;
+  if (flooded() >= kFloodedMost * expected && flooded() < kFloodedMin * expected) {
+    const size_t first = flooded_.size();
+    if (!AskBeyondBorder() || !FloodOn(first, flooded_max)) return WalkEnd::kGivenUp;
   }
+  if (flooded() < kFloodedMin * expected || flooded_.size() > flooded_max) return WalkEnd::kSparse;
+
   scratch_.pool.Reset(ef);
-  for (size_t first = 0; first < flooded.size(); first += kBatch) {
-    const size_t end = std::min(first + kBatch, flooded.size());
+  for (size_t first = 0; first < flooded_.size(); first += kBatch) {
+    const size_t end = std::min(first + kBatch, flooded_.size());
     size_t gathered = 0;
-    for (size_t i = first; i < end; ++i) Gather(flooded[i], &gathered);
+    for (size_t i = first; i < end; ++i) Gather(flooded_[i], &gathered);
     MeasureIntoPool(query, gathered);
   }
   return ExpandTwoHops(query);
+}
+
+// Adds to flooded_ what passes among the links of `node`.
+void FilteredWalk::FloodOver(Slot node) {
+  const std::atomic<Slot>* links = graph_.BaseLinks(node);
+  for (uint32_t i = 0; i < graph_.degree_max(0); ++i) {
+    const Slot neighbour = links[i].load(std::memory_order_acquire);
+    if (neighbour == kNoSlot) break;
+    // Most were asked about already, and do not pass.
+    if (neighbour >= slot_limit_ || !scratch_.filter.Insert(neighbour)) continue;
+    if (scratch_.visited.Contains(neighbour) || !filter_.Passes(neighbour)) continue;
+    scratch_.visited.Insert(neighbour);
+    flooded_.push_back(neighbour);
+    PrefetchLinks(graph_, neighbour);
+  }
+}
+
+bool FilteredWalk::FloodFrom(const std::vector<Slot>& springs, size_t flooded_max) {
+  const size_t first = flooded_.size();
+  for (const Slot slot : springs) {
+    if (graph_.State(slot) & Graph::kLinked && scratch_.visited.Insert(slot)) {
+      flooded_.push_back(slot);
+    }
+  }
+  return FloodOn(first, flooded_max);
+}
+
+// From flooded_[first] on, until nothing new comes or there are more than `flooded_max`.
+bool FilteredWalk::FloodOn(size_t first, size_t flooded_max) {
+  for (size_t next = first; next < flooded_.size() && flooded_.size() <= flooded_max; ++next) {
+    if (next % kNodesPerLook == 0 && limit_.Passed()) return false;
+    FloodOver(flooded_[next]);
+  }
+  return true;
+}
+
+// Matches that no other match links to lie on the border of where they are: they are sought among
+// the links of all that matches link to.
+bool FilteredWalk::AskBeyondBorder() {
+  std::vector<Slot>& border = seeds_;
+  border.clear();
+  for (const Slot node : flooded_) {
+    const std::atomic<Slot>* links = graph_.BaseLinks(node);
+    for (uint32_t i = 0; i < graph_.degree_max(0); ++i) {
+      const Slot neighbour = links[i].load(std::memory_order_acquire);
+      if (neighbour == kNoSlot) break;
+      if (neighbour < slot_limit_ && scratch_.visited.Insert(neighbour)) {
+        border.push_back(neighbour);
+      }
+    }
+  }
+  scratch_.filter.Reset(border.size());
+  for (size_t i = 0; i < border.size(); ++i) {
+    if (i % kNodesPerLook == 0 && limit_.Passed()) return false;
+    if (i + kBatch < border.size()) PrefetchLinks(graph_, border[i + kBatch]);
+    FloodOver(border[i]);
+  }
+  return true;
 }
 
 // What is yet to be expanded of the pool.

@@ -33,6 +33,7 @@ class CandidatePool {
 
   bool full() const { return size_ == capacity_; }
   size_t size() const { return size_; }
+  size_t capacity() const { return capacity_; }
   // Only what is nearer can still get in.
   float bound() const {
     return full() ? entries_[size_ - 1].distance : std::numeric_limits<float>::infinity();

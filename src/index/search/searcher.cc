@@ -11,8 +11,8 @@ namespace {
 constexpr size_t kScanBatch = 32;
 // Slots of a scan between two looks at the clock.
 constexpr size_t kSlotsPerLook = 4096;
-// Collect looks at no more than so many times the nodes that it should need.
-constexpr size_t kCollectBeamFactor = 4;
+// Of what is to be found: Collect gives up before it has come by more that does not pass.
+constexpr size_t kCollectBeamFactor = 8;
 // Where fewer than a quarter pass, matches that are all far from the query are sought
 // with a wider beam.
 constexpr uint64_t kFarRarity = 4;
@@ -224,55 +224,87 @@ bool Searcher::SearchGraph(const Scorer& scorer) {
   if (!WalkUnfiltered(walker, start)) return false;
   if (FoundEnough()) return true;
   // A part of the graph that cannot be reached.
-  scratch_.found.Reset(FoundMax());
-  refused_from_ = std::numeric_limits<float>::infinity();
+  ForgetFound(FoundMax());
   return ScanAll(scorer, scratch_.query, Found());
 }
 
-FilterPlan Searcher::Plan(const Scorer& scorer, Graph::Entry entry, FilterTask* task) {
-  const uint64_t slot_count = core_.SlotCount();
-  const CostSample sample{core_.graph, scorer, core_.live, slot_count, entry, *limit_.clock};
-  const PlanCosts costs = core_.plan_costs.For(sample, task->linked, &scratch_.walk);
-  const FilterPlan plan = ChoosePlan(*task, costs);
-  if (plan != FilterPlan::kScan || task->listed || !IsWalkableTogether(*task)) return plan;
-  // Asking about everything is so dear that it pays to see whether matches lie together: then
-  // a walk finds them, few as they are.
-  task->around = PartAround(core_.graph, filter_, slot_count);
-  return ChoosePlan(*task, costs);
-}
-
 bool Searcher::SearchFiltered(const Walker& walker, const Scorer& scorer, Graph::Entry entry) {
+  const uint64_t slot_count = core_.SlotCount();
   const uint64_t live_count = core_.live_count.load(std::memory_order_relaxed);
-  const uint64_t matches = filter_.EstimateCount(core_.SlotCount(), live_count);
+  FilterTask task{.matches = filter_.EstimateCount(slot_count, live_count),
+                  .linked = core_.linked_count.load(std::memory_order_relaxed),
+                  .ef = ef(),
+                  .degree = core_.graph.degree_max(0),
+                  .row_bytes = scorer.row_bytes(),
+                  .listed = filter_.is_listed()};
   FilterPlan plan = options_.filter_plan;
+  PlanCosts costs;
+  size_t nodes = plan == FilterPlan::kCollect ? kNodesToTell : 0;
   if (plan == FilterPlan::kAuto) {
-    FilterTask task{.matches = matches,
-                    .linked = core_.linked_count.load(std::memory_order_relaxed),
-                    .ef = ef(),
-                    .degree = core_.graph.degree_max(0),
-                    .row_bytes = scorer.row_bytes(),
-                    .listed = filter_.is_listed()};
-    plan = IsSmall(task) ? FilterPlan::kScan : Plan(scorer, entry, &task);
+    if (IsSmall(task)) return ScanFiltered(scorer, task.matches);
+    const CostSample sample{core_.graph, scorer, core_.live, slot_count, entry, *limit_.clock};
+    costs = core_.plan_costs.For(sample, task.linked, &scratch_.walk);
+    plan = ChoosePlan(task, costs);
+    nodes = NodesToLookAt(plan, task, costs);
   }
-  if (plan != FilterPlan::kScan) {
-    const Candidate start = walker.Descend(scratch_.query, entry, 0, &scratch_.walk);
-    if (!WalkFiltered(scorer, start, plan, matches)) return false;
+  if (plan == FilterPlan::kScan && nodes == 0) return ScanFiltered(scorer, task.matches);
+
+  const Candidate start = walker.Descend(scratch_.query, entry, 0, &scratch_.walk);
+  if (nodes > 0) {
+    if (!Collect(scorer, start, nodes)) return false;
+    if (FoundEnough()) return true;
+    // Whatever passes lies elsewhere.
+    if (plan == FilterPlan::kCollect) plan = FilterPlan::kTwoHop;
+  }
+  if (plan == FilterPlan::kScan && !task.listed && IsWalkableTogether(task)) {
+    // Asking about everything is so dear that it pays to see whether matches lie together: then
+    // a walk finds them, few as they are.
+    task.around = PartAround(core_.graph, filter_, slot_count);
+    plan = ChoosePlan(task, costs);
+  }
+  if (plan == FilterPlan::kTwoHop) {
+    if (!WalkTwoHops(scorer, start, task.matches)) return false;
     if (FoundEnough()) return true;
     // Fewer matches than it seemed, or not reached.
   }
-  const size_t found_max = std::min(FoundMax(), RerankCount());
+  return ScanFiltered(scorer, task.matches);
+}
+
+// Into scratch_.found, if enough of what lies around the query passes; else into springs_.
+bool Searcher::Collect(const Scorer& scorer, Candidate start, size_t nodes_min) {
+  const uint64_t slot_count = core_.SlotCount();
+  const FilteredWalk::CollectBounds bounds{
+      .nodes_min = nodes_min,
+      .beam_max = std::min<size_t>(scratch_.found.capacity() * kCollectBeamFactor, slot_count + 1),
+      .enough = filter_.is_listed() ? std::numeric_limits<size_t>::max() : ef_min_};
+  FilteredWalk walk(core_.graph, scorer, filter_, slot_count, limit_, &scratch_.walk);
+  const WalkEnd end = walk.Collect(scratch_.query, start, bounds, &scratch_.found);
+  refused_from_ = scratch_.walk.pool.bound();
+  if (end == WalkEnd::kGivenUp) return false;
+  if (end == WalkEnd::kFinished && FoundEnough()) return true;
+  for (size_t i = 0; i < scratch_.found.size(); ++i) springs_.push_back(scratch_.found[i].slot);
+  ForgetFound(FoundMax());
+  return true;
+}
+
+void Searcher::ForgetFound(size_t found_max) {
   scratch_.found.Reset(found_max);
   refused_from_ = std::numeric_limits<float>::infinity();
+}
+
+// All that pass, by asking about everything, unless it turns out that they lie together.
+bool Searcher::ScanFiltered(const Scorer& scorer, uint64_t matches) {
+  const size_t found_max = std::min(FoundMax(), RerankCount());
+  ForgetFound(found_max);
   if (MayFlood(matches)) {
     FilteredWalk walk(core_.graph, scorer, filter_, core_.SlotCount(), limit_, &scratch_.walk);
-    const WalkEnd end = walk.Flood(scratch_.query, matches, found_max);
+    const WalkEnd end = walk.Flood(scratch_.query, matches, found_max, &springs_);
     if (end == WalkEnd::kGivenUp) return false;
     if (end == WalkEnd::kFinished) {
       TakeWalked();
       if (FoundEnough()) return true;
       // More than the caller knew of may match.
-      scratch_.found.Reset(found_max);
-      refused_from_ = std::numeric_limits<float>::infinity();
+      ForgetFound(found_max);
     }
   }
   return ScanAll(scorer, scratch_.query, Found());
@@ -287,20 +319,9 @@ bool Searcher::MayFlood(uint64_t matches) const {
          matches * core_.graph.degree_max(0) * kPart <= core_.SlotCount();
 }
 
-bool Searcher::WalkFiltered(const Scorer& scorer, Candidate start, FilterPlan plan,
-                            uint64_t matches) {
+bool Searcher::WalkTwoHops(const Scorer& scorer, Candidate start, uint64_t matches) {
   const uint64_t slot_count = core_.SlotCount();
   FilteredWalk walk(core_.graph, scorer, filter_, slot_count, limit_, &scratch_.walk);
-  CandidatePool& found = scratch_.found;
-  if (plan == FilterPlan::kCollect) {
-    const uint64_t rarity = slot_count / std::max<uint64_t>(matches, 1) + 1;
-    const uint64_t beam_max = std::min(ef() * rarity * kCollectBeamFactor, slot_count + 1);
-    const WalkEnd end = walk.Collect(scratch_.query, start, beam_max, &found);
-    refused_from_ = scratch_.walk.pool.bound();
-    if (end != WalkEnd::kSparse) return end == WalkEnd::kFinished;
-    // Whatever passes lies elsewhere.
-    found.Reset(FoundMax());
-  }
   const size_t beam = std::min<size_t>(ef(), slot_count + 1);
   const size_t beam_far = matches * kFarRarity < slot_count ? 2 * beam : beam;
   const WalkEnd end = walk.TwoHop(scratch_.query, start.slot, beam, beam_far);

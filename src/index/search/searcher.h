@@ -72,10 +72,12 @@ class Searcher {
   bool SearchGraph(const Scorer& scorer);
   bool WalkUnfiltered(const Walker& walker, Candidate start);
   bool SearchFiltered(const Walker& walker, const Scorer& scorer, Graph::Entry entry);
-  FilterPlan Plan(const Scorer& scorer, Graph::Entry entry, FilterTask* task);
+  bool Collect(const Scorer& scorer, Candidate start, size_t nodes_min);
+  bool ScanFiltered(const Scorer& scorer, uint64_t matches);
   bool MayFlood(uint64_t matches) const;
+  void ForgetFound(size_t found_max);
   void TakeWalked();
-  bool WalkFiltered(const Scorer& scorer, Candidate start, FilterPlan plan, uint64_t matches);
+  bool WalkTwoHops(const Scorer& scorer, Candidate start, uint64_t matches);
   // Every live slot that passes the filter.
   template <typename Take>
   bool ScanAll(const Scorer& scorer, const Prepared& query, Take&& take);
@@ -105,6 +107,7 @@ class Searcher {
   SearchScratch& scratch_;
   bool query_holds_bytes_ = false;  // looked at where it matters
   size_t ef_min_ = 0;               // what must be told apart exactly must be in the beam
+  std::vector<Slot> springs_;       // some that pass, where a walk found too few of them
   // Approximate distance from which on the walk refused what it met.
   float refused_from_ = std::numeric_limits<float>::infinity();
 };
