@@ -38,7 +38,8 @@ double SelectivityAround(const FilterTask& task) {
 double PartAround(const Graph& graph, SlotFilter& filter, uint64_t slot_count) {
   constexpr size_t kMatches = 16;
   constexpr size_t kMatchesMin = 3;
-  constexpr uint64_t kPart = 64;  // of all, at the most, is asked about
+  constexpr uint64_t kPart = 64;      // of all, at the most, is asked about
+  constexpr double kPassedMin = 0.2;  // where fewer pass, a walk misses some of what is far
   std::vector<Slot> matches;
   filter.Sample(slot_count, kMatches, slot_count / kPart, &matches);
   if (matches.size() < kMatchesMin) return 0;
@@ -48,13 +49,16 @@ double PartAround(const Graph& graph, SlotFilter& filter, uint64_t slot_count) {
   for (const Slot match : matches) {
     if (!(graph.State(match) & Graph::kLinked)) continue;
     graph.CopyLinks(match, 0, &neighbours);
+    const size_t passed_before = passed;
     for (const Slot neighbour : neighbours) {
       if (neighbour >= slot_count) continue;
       ++asked;
       passed += filter.Passes(neighbour);
     }
+    if (passed == passed_before) return 0;  // some lie alone
   }
-  return asked > 0 ? static_cast<double>(passed) / static_cast<double>(asked) : 0;
+  const double part = asked > 0 ? static_cast<double>(passed) / static_cast<double>(asked) : 0;
+  return part >= kPassedMin ? part : 0;
 }
 
 double CostOf(FilterPlan plan, const FilterTask& task, const PlanCosts& costs) {

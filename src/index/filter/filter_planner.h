@@ -40,7 +40,7 @@ inline constexpr size_t kNodesToTell = 4;
 size_t NodesToLookAt(FilterPlan plan, const FilterTask& task, const PlanCosts& costs);
 
 // FilterTask's `around`, of some matches. Takes the time of a small part of asking about all slots;
-// 0 if that finds too few matches to tell.
+// 0 if that finds too few matches to tell, or if some of them have none around.
 double PartAround(const Graph& graph, SlotFilter& filter, uint64_t slot_count);
 
 // What the plan would cost, in nanoseconds.

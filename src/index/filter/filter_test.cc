@@ -425,9 +425,9 @@ TEST_P(EveryPlan, FindsWhatIsNotLinkedYet) {
 // Few matches behind a predicate, whose number is known.
 class CountedPredicate : public ::testing::Test {
  protected:
-  static constexpr size_t kCount = 20'000;
+  static constexpr size_t kCount = 60'000;
   static constexpr size_t kMatches = 90;
-  static constexpr size_t kClusters = 20;
+  static constexpr size_t kClusters = 60;
 
   static void SetUpTestSuite() {
     vectors_ = ClusteredVectors(kCount, 24, 1, kClusters);
@@ -484,13 +484,22 @@ TEST_F(CountedPredicate, MatchesThatLieTogetherAreFoundWithoutAskingAboutAll) {
   EXPECT_LT(outcome.asked_part, 0.8);
 }
 
-TEST_F(CountedPredicate, SomeThatNoMatchLinksToAreSoughtBeyondTheBorder) {
-  AddAround(77, kMatches - 6);
-  const std::vector<Slot> order = ByDistance(vectors_, vectors_[77]);
-  for (size_t i = 0; i < 6; ++i) matches_.insert(order[600 + 20 * i]);
-  const Outcome outcome = Search(kMatches);
+TEST_F(CountedPredicate, OneThatNoMatchLinksToIsSoughtBeyondTheBorder) {
+  constexpr size_t kTogether = 39;
+  AddAround(77, kTogether);
+  matches_.insert(ByDistance(vectors_, vectors_[77])[600]);
+  const Outcome outcome = Search(kTogether + 1);
   EXPECT_GE(outcome.recall, 0.98);
   EXPECT_LT(outcome.asked_part, 0.8);
+}
+
+// The few that lie elsewhere may be the nearest.
+TEST_F(CountedPredicate, AFewThatLieElsewhereAreNotForgotten) {
+  const Vectors queries = ClusteredVectors(20, 24, 2);
+  AddAround(77, kMatches - 2);
+  matches_.insert(ByDistance(vectors_, queries[0])[500]);
+  matches_.insert(ByDistance(vectors_, queries[1])[700]);
+  EXPECT_EQ(Search(kMatches).recall, 1);
 }
 
 TEST_F(CountedPredicate, ScatteredMatchesAreAllFound) {

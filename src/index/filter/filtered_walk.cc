@@ -21,10 +21,15 @@ static_assert(kSeedsFar < WalkScratch::kDegreeMax);
 constexpr size_t kSprings = 16;
 constexpr uint64_t kSpringPart = 32;
 // It is told by how many it came by whether those are all, ...
-constexpr double kFloodedMin = 0.985;
+constexpr double kFloodedMin = 0.994;
 constexpr double kFloodedMax = 1.1;
-// ... or so many of them that the rest are worth a search on the border.
-constexpr double kFloodedMost = 0.9;
+// ... or so many of them that the rest are worth a search on the border, if that reads no more
+// links than this part of the slots.
+constexpr double kFloodedMost = 0.97;
+constexpr uint64_t kBorderPart = 3;
+// Places of the table of what was asked, for each node that is gone through: a table's beam has 64.
+constexpr size_t kNodesPerBeam = 4;
+constexpr size_t kAskedBeamMax = 16'384;
 constexpr size_t kBatch = 32;  // whose rows are fetched together
 
 }  // namespace
@@ -125,7 +130,7 @@ WalkEnd FilteredWalk::TwoHop(const Prepared& query, Slot start, size_t ef, size_
 WalkEnd FilteredWalk::Flood(const Prepared& query, uint64_t matches, size_t ef,
                             std::vector<Slot>* springs) {
   scratch_.visited.Reset(slot_limit_);
-  scratch_.filter.Reset(matches);
+  scratch_.filter.Reset(std::min<size_t>(matches / kNodesPerBeam, kAskedBeamMax));
   flooded_.clear();
   const double expected = static_cast<double>(matches);
   const auto flooded_max = static_cast<size_t>(expected * kFloodedMax);
@@ -186,7 +191,7 @@ bool FilteredWalk::FloodOn(size_t first, size_t flooded_max) {
 }
 
 // Matches that no other match links to lie on the border of where they are: they are sought among
-// the links of all that matches link to.
+// the links of all that matches link to, if these are not too many.
 bool FilteredWalk::AskBeyondBorder() {
   std::vector<Slot>& border = seeds_;
   border.clear();
@@ -200,7 +205,8 @@ bool FilteredWalk::AskBeyondBorder() {
       }
     }
   }
-  scratch_.filter.Reset(border.size());
+  if (border.size() * graph_.degree_max(0) > slot_limit_ / kBorderPart) return true;
+  scratch_.filter.Reset(std::min(border.size() / kNodesPerBeam, kAskedBeamMax));
   for (size_t i = 0; i < border.size(); ++i) {
     if (i % kNodesPerLook == 0 && limit_.Passed()) return false;
     if (i + kBatch < border.size()) PrefetchLinks(graph_, border[i + kBatch]);

@@ -273,13 +273,18 @@ bool Searcher::SearchFiltered(const Walker& walker, const Scorer& scorer, Graph:
 // Into scratch_.found, if enough of what lies around the query passes; else into springs_.
 bool Searcher::Collect(const Scorer& scorer, Candidate start, size_t nodes_min) {
   const uint64_t slot_count = core_.SlotCount();
+  ForgetFound(std::min(FoundMax(), ef()));
   const FilteredWalk::CollectBounds bounds{
       .nodes_min = nodes_min,
       .beam_max = std::min<size_t>(scratch_.found.capacity() * kCollectBeamFactor, slot_count + 1),
       .enough = filter_.is_listed() ? std::numeric_limits<size_t>::max() : ef_min_};
   FilteredWalk walk(core_.graph, scorer, filter_, slot_count, limit_, &scratch_.walk);
   const WalkEnd end = walk.Collect(scratch_.query, start, bounds, &scratch_.found);
-  refused_from_ = scratch_.walk.pool.bound();
+  const CandidatePool& pool = scratch_.walk.pool;
+  refused_from_ = pool.bound();
+  if (pool.cursor() < pool.size()) {
+    refused_from_ = std::min(refused_from_, pool[pool.cursor()].distance);
+  }
   if (end == WalkEnd::kGivenUp) return false;
   if (end == WalkEnd::kFinished && FoundEnough()) return true;
   for (size_t i = 0; i < scratch_.found.size(); ++i) springs_.push_back(scratch_.found[i].slot);
