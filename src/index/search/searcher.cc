@@ -287,6 +287,7 @@ bool Searcher::Collect(const Scorer& scorer, Candidate start, size_t nodes_min) 
   }
   if (end == WalkEnd::kGivenUp) return false;
   if (end == WalkEnd::kFinished && FoundEnough()) return true;
+  springs_.clear();
   for (size_t i = 0; i < scratch_.found.size(); ++i) springs_.push_back(scratch_.found[i].slot);
   ForgetFound(FoundMax());
   return true;
