@@ -201,11 +201,7 @@ TEST(Stress, EachOfTheFirstVectorsIsFoundWhileTheyAreLinked) {
 TEST(Stress, SlotsThatLiveAtACutAreKept) {
   constexpr uint32_t kDimension = 4;
   constexpr size_t kReplaced = 30;
-  IndexOptions options;
-  options.dimension = kDimension;
-  options.m = 4;
-  options.ef_construction = 20;
-  const auto index = MakeIndex(options);
+  const auto index = MakeIndex({.dimension = kDimension, .m = 4, .ef_construction = 20});
   const Vectors vectors = ClusteredVectors(1000, kDimension, 1);
   std::vector<Slot> slots =
       testing::PutAll(*index, Vectors(vectors.begin(), vectors.begin() + 200));

@@ -87,9 +87,9 @@ bool IsWalkableTogether(const FilterTask& task) { return Selectivity(task) >= kT
 size_t NodesToLookAt(FilterPlan plan, const FilterTask& task, const PlanCosts& costs) {
   constexpr double kPart = 32;           // of the plan's cost
   constexpr double kPlanNodesMin = 160;  // to find where to begin takes about as long as a dozen
+  if (plan == FilterPlan::kCollect) return kNodesToTell;
   const double ef = static_cast<double>(task.ef);
   const double nodes = CostOf(plan, task, costs) / (kCollectExpansions * costs.expand);
-  if (plan == FilterPlan::kCollect) return kNodesToTell;
   if (nodes < std::max(ef, kPlanNodesMin)) return 0;
   if (task.listed) return kNodesToTell;
   return std::max(static_cast<size_t>(std::min(nodes / kPart, ef)), kNodesToTell);

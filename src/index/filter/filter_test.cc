@@ -530,11 +530,7 @@ TEST_F(CountedPredicate, ACountOfNoneHidesNothing) {
 TEST(Predicate, MatchesAroundTheQueryAreFoundByAskingAboutAFew) {
   constexpr size_t kCount = 80'000;
   constexpr uint32_t kDimension = 8;
-  IndexOptions index_options;
-  index_options.dimension = kDimension;
-  index_options.m = 8;
-  index_options.ef_construction = 32;
-  const auto index = MakeIndex(index_options);
+  const auto index = MakeIndex({.dimension = kDimension, .m = 8, .ef_construction = 32});
   const Vectors vectors = ClusteredVectors(kCount, kDimension, 1);
   PutAll(*index, vectors);
   LinkAll(*index);

@@ -56,7 +56,6 @@ WalkEnd FilteredWalk::Collect(const Prepared& query, Candidate start, const Coll
   pool.Insert(start.distance, start.slot);
   if (filter_.Passes(start.slot)) found->Insert(start.distance, start.slot);
 
-  const uint32_t degree = graph_.degree_max(0);
   size_t offered = 0;
   size_t passed = 0;
   size_t next_proof = bounds.nodes_min;
@@ -76,13 +75,10 @@ WalkEnd FilteredWalk::Collect(const Prepared& query, Candidate start, const Coll
       offered = passed = 0;
       next_proof += kNodesOfMoreProof;
     }
-    const std::atomic<Slot>* links = graph_.BaseLinks(node);
     size_t count = 0;
-    for (uint32_t i = 0; i < degree; ++i) {
-      const Slot neighbour = links[i].load(std::memory_order_acquire);
-      if (neighbour == kNoSlot) break;
+    graph_.ForEachLink(node, 0, [&](Slot neighbour) {
       if (neighbour < slot_limit_ && visited.Insert(neighbour)) Gather(neighbour, &count);
-    }
+    });
     PrefetchNextLinks(graph_, pool);
     Measure(query, count);
     for (size_t i = 0; i < count; ++i) {
@@ -128,17 +124,17 @@ WalkEnd FilteredWalk::TwoHop(const Prepared& query, Slot start, size_t ef, size_
 }
 
 WalkEnd FilteredWalk::Flood(const Prepared& query, uint64_t matches, size_t ef,
-                            std::vector<Slot>* springs) {
+                            const std::vector<Slot>& springs) {
   scratch_.visited.Reset(slot_limit_);
   scratch_.filter.Reset(std::min<size_t>(matches / kNodesPerBeam, kAskedBeamMax));
   flooded_.clear();
   const double expected = static_cast<double>(matches);
   const auto flooded_max = static_cast<size_t>(expected * kFloodedMax);
   const auto flooded = [&] { return static_cast<double>(flooded_.size()); };
-  if (!FloodFrom(*springs, flooded_max)) return WalkEnd::kGivenUp;
+  if (!FloodFrom(springs, flooded_max)) return WalkEnd::kGivenUp;
   if (flooded() < kFloodedMin * expected) {
-    filter_.Sample(slot_limit_, kSprings, slot_limit_ / kSpringPart, springs);
-    if (!FloodFrom(*springs, flooded_max)) return WalkEnd::kGivenUp;
+    filter_.Sample(slot_limit_, kSprings, slot_limit_ / kSpringPart, &seeds_);
+    if (!FloodFrom(seeds_, flooded_max)) return WalkEnd::kGivenUp;
   }
   if (flooded() >= kFloodedMost * expected && flooded() < kFloodedMin * expected) {
     const size_t first = flooded_.size();
@@ -158,17 +154,14 @@ WalkEnd FilteredWalk::Flood(const Prepared& query, uint64_t matches, size_t ef,
 
 // Adds to flooded_ what passes among the links of `node`.
 void FilteredWalk::FloodOver(Slot node) {
-  const std::atomic<Slot>* links = graph_.BaseLinks(node);
-  for (uint32_t i = 0; i < graph_.degree_max(0); ++i) {
-    const Slot neighbour = links[i].load(std::memory_order_acquire);
-    if (neighbour == kNoSlot) break;
+  graph_.ForEachLink(node, 0, [&](Slot neighbour) {
     // Most were asked about already, and do not pass.
-    if (neighbour >= slot_limit_ || !scratch_.filter.Insert(neighbour)) continue;
-    if (scratch_.visited.Contains(neighbour) || !filter_.Passes(neighbour)) continue;
+    if (neighbour >= slot_limit_ || !scratch_.filter.Insert(neighbour)) return;
+    if (scratch_.visited.Contains(neighbour) || !filter_.Passes(neighbour)) return;
     scratch_.visited.Insert(neighbour);
     flooded_.push_back(neighbour);
     PrefetchLinks(graph_, neighbour);
-  }
+  });
 }
 
 bool FilteredWalk::FloodFrom(const std::vector<Slot>& springs, size_t flooded_max) {
@@ -196,14 +189,11 @@ bool FilteredWalk::AskBeyondBorder() {
   std::vector<Slot>& border = seeds_;
   border.clear();
   for (const Slot node : flooded_) {
-    const std::atomic<Slot>* links = graph_.BaseLinks(node);
-    for (uint32_t i = 0; i < graph_.degree_max(0); ++i) {
-      const Slot neighbour = links[i].load(std::memory_order_acquire);
-      if (neighbour == kNoSlot) break;
+    graph_.ForEachLink(node, 0, [&](Slot neighbour) {
       if (neighbour < slot_limit_ && scratch_.visited.Insert(neighbour)) {
         border.push_back(neighbour);
       }
-    }
+    });
   }
   if (border.size() * graph_.degree_max(0) > slot_limit_ / kBorderPart) return true;
   scratch_.filter.Reset(std::min(border.size() / kNodesPerBeam, kAskedBeamMax));
@@ -235,11 +225,8 @@ size_t FilteredWalk::GatherTwoHops(Slot node) {
   const uint32_t degree = graph_.degree_max(0);
   size_t count = 0;
   size_t between_count = 0;
-  const std::atomic<Slot>* links = graph_.BaseLinks(node);
-  for (uint32_t i = 0; i < degree; ++i) {
-    const Slot neighbour = links[i].load(std::memory_order_acquire);
-    if (neighbour == kNoSlot) break;
-    if (neighbour >= slot_limit_ || visited.Contains(neighbour)) continue;
+  graph_.ForEachLink(node, 0, [&](Slot neighbour) {
+    if (neighbour >= slot_limit_ || visited.Contains(neighbour)) return;
     if (filter_.Passes(neighbour)) {
       visited.Insert(neighbour);
       Gather(neighbour, &count);
@@ -247,10 +234,10 @@ size_t FilteredWalk::GatherTwoHops(Slot node) {
       scratch_.between[between_count++] = neighbour;
       PrefetchLinks(graph_, neighbour);
     }
-  }
+  });
   for (size_t b = 0; b < between_count && count < degree; ++b) {
     visited.Insert(scratch_.between[b]);
-    links = graph_.BaseLinks(scratch_.between[b]);
+    const std::atomic<Slot>* links = graph_.BaseLinks(scratch_.between[b]);
     for (uint32_t i = 0; i < degree && count < degree; ++i) {
       const Slot neighbour = links[i].load(std::memory_order_acquire);
       if (neighbour == kNoSlot) break;

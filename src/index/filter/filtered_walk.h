@@ -55,8 +55,9 @@ class FilteredWalk {
   // they are sought among the links of what those found link to. Then in two hops from the `ef`
   // best, as those on the border of where they are, which may be the nearest, have fewest links
   // from others. kSparse unless it came by nearly `matches`, which is their number. Leaves the
-  // result in the scratch's pool, and `springs` with anything.
-  WalkEnd Flood(const Prepared& query, uint64_t matches, size_t ef, std::vector<Slot>* springs);
+  // result in the scratch's pool.
+  WalkEnd Flood(const Prepared& query, uint64_t matches, size_t ef,
+                const std::vector<Slot>& springs);
 
  private:
   void Measure(const Prepared& query, size_t count);

@@ -88,12 +88,7 @@ void Graph::SetLinks(Slot slot, int level, const std::vector<Slot>& neighbours) 
 
 void Graph::CopyLinks(Slot slot, int level, std::vector<Slot>* neighbours) const {
   neighbours->clear();
-  const std::atomic<Slot>* links = Links(slot, level);
-  for (size_t i = 0; i < degree_max(level); ++i) {
-    const Slot neighbour = links[i].load(std::memory_order_acquire);
-    if (neighbour == kNoSlot) break;
-    neighbours->push_back(neighbour);
-  }
+  ForEachLink(slot, level, [&](Slot neighbour) { neighbours->push_back(neighbour); });
 }
 
 Graph::Entry Graph::entry() const {

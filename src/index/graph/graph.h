@@ -49,9 +49,18 @@ class Graph {
   std::atomic<Slot>* Links(Slot slot, int level) const {
     return level == 0 ? BaseLinks(slot) : upper_.At<std::atomic<Slot>>(UpperBlock(slot, level));
   }
+  // Calls visit(neighbour) until the first kNoSlot.
+  template <typename Visit>
+  void ForEachLink(Slot slot, int level, Visit&& visit) const {
+    const std::atomic<Slot>* links = Links(slot, level);
+    for (uint32_t i = 0; i < degree_max(level); ++i) {
+      const Slot neighbour = links[i].load(std::memory_order_acquire);
+      if (neighbour == kNoSlot) break;
+      visit(neighbour);
+    }
+  }
   // Replaces the list; under the node's lock or before anyone can reach it.
   void SetLinks(Slot slot, int level, const std::vector<Slot>& neighbours);
-  // The neighbours until the first kNoSlot.
   void CopyLinks(Slot slot, int level, std::vector<Slot>* neighbours) const;
 
   struct Entry {

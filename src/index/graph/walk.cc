@@ -91,12 +91,9 @@ void Walker::PrefetchNextRows(const CandidatePool& pool) const {
   Slot next = kNoSlot;
   pool.PeekNext(1, [&](Slot slot) { next = slot; });
   if (next == kNoSlot) return;
-  const std::atomic<Slot>* links = graph_.BaseLinks(next);
-  for (uint32_t i = 0; i < graph_.degree_max(0); ++i) {
-    const Slot neighbour = links[i].load(std::memory_order_acquire);
-    if (neighbour == kNoSlot) break;
+  graph_.ForEachLink(next, 0, [&](Slot neighbour) {
     if (neighbour < slot_limit_) scorer_.Prefetch(scorer_.Row(neighbour));
-  }
+  });
 }
 
 template <bool kBase, typename Visited>

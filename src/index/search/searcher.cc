@@ -239,14 +239,15 @@ bool Searcher::SearchFiltered(const Walker& walker, const Scorer& scorer, Graph:
                   .listed = filter_.is_listed()};
   FilterPlan plan = options_.filter_plan;
   PlanCosts costs;
-  size_t nodes = plan == FilterPlan::kCollect ? kNodesToTell : 0;
-  if (plan == FilterPlan::kAuto) {
+  const bool chooses = plan == FilterPlan::kAuto;
+  if (chooses) {
     if (IsSmall(task)) return ScanFiltered(scorer, task.matches);
     const CostSample sample{core_.graph, scorer, core_.live, slot_count, entry, *limit_.clock};
     costs = core_.plan_costs.For(sample, task.linked, &scratch_.walk);
     plan = ChoosePlan(task, costs);
-    nodes = NodesToLookAt(plan, task, costs);
   }
+  const size_t nodes =
+      chooses || plan == FilterPlan::kCollect ? NodesToLookAt(plan, task, costs) : 0;
   if (plan == FilterPlan::kScan && nodes == 0) return ScanFiltered(scorer, task.matches);
 
   const Candidate start = walker.Descend(scratch_.query, entry, 0, &scratch_.walk);
@@ -304,7 +305,7 @@ bool Searcher::ScanFiltered(const Scorer& scorer, uint64_t matches) {
   ForgetFound(found_max);
   if (MayFlood(matches)) {
     FilteredWalk walk(core_.graph, scorer, filter_, core_.SlotCount(), limit_, &scratch_.walk);
-    const WalkEnd end = walk.Flood(scratch_.query, matches, found_max, &springs_);
+    const WalkEnd end = walk.Flood(scratch_.query, matches, found_max, springs_);
     if (end == WalkEnd::kGivenUp) return false;
     if (end == WalkEnd::kFinished) {
       TakeWalked();
