@@ -127,7 +127,7 @@ void CodeStore::Learn() {
     set = std::make_shared<CodeSet>(
         Sq8Quantizer::Learn(
             space_.metric(), space_.dimension(), sample.size(),
-            [&](size_t i, float* row) { space_.Normalize(space_.Row(sample[i]), row); },
+            [&](size_t i, float* row) { space_.Normalize(VectorOf(sample[i]), row); },
             space_.kernels()),
         sample.size(), slot_count_.load(std::memory_order_acquire));
   }
@@ -170,12 +170,20 @@ std::vector<Slot> CodeStore::SampleSlots() const {
   return sample;
 }
 
+// Until the calling thread asks for the next one.
+const float* CodeStore::VectorOf(Slot slot) const {
+  const VectorStore& vectors = space_.vectors();
+  thread_local std::vector<float> scratch;
+  scratch.resize(vectors.dimension());
+  return vectors.Vector(vectors.Row(slot), scratch.data());
+}
+
 size_t CodeStore::EncodeRow(CodeSet& set, Slot slot) const {
-  const float* row = space_.Row(slot);
-  if (space_.metric() != Metric::kCosine) return set.quantizer.Encode(row, set.Row(slot));
+  const float* vector = VectorOf(slot);
+  if (space_.metric() != Metric::kCosine) return set.quantizer.Encode(vector, set.Row(slot));
   thread_local std::vector<float> normal;
   normal.resize(space_.dimension());
-  space_.Normalize(row, normal.data());
+  space_.Normalize(vector, normal.data());
   return set.quantizer.Encode(normal.data(), set.Row(slot));
 }
 

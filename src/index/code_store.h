@@ -72,6 +72,7 @@ class CodeStore {
   bool IsDue(uint64_t live_count) const;
   void Learn();
   std::vector<Slot> SampleSlots() const;
+  const float* VectorOf(Slot slot) const;
   // Returns how many components did not fit.
   size_t EncodeRow(CodeSet& set, Slot slot) const;
   void EncodeInto(CodeSet& set, Slot slot) const;

@@ -143,7 +143,7 @@ HnswIndex::~HnswIndex() = default;
 
 bool HnswIndex::Reserve(uint64_t slots) {
   return core_.live.Reserve(slots) && core_.labels.Reserve(slots) && doomed_.Reserve(slots) &&
-         core_.space.Reserve(slots) && core_.graph.Reserve(slots) && core_.codes.Reserve(slots);
+         core_.vectors.Reserve(slots) && core_.graph.Reserve(slots) && core_.codes.Reserve(slots);
 }
 
 StatusOr<Slot> HnswIndex::TakeSlot() {
@@ -161,18 +161,25 @@ StatusOr<Slot> HnswIndex::TakeSlot() {
                                                       core_.options.slots_max));
   }
   if (slot % kSlotsAtOnce == 0 && !Reserve(slot + kSlotsAtOnce)) {
-    return MakeError(Reason::kOverloaded,
-                     fmt::format("no memory for more than {} vectors of {} dimensions", slot,
-                                 core_.options.dimension));
+    return NoMemory();
   }
   return static_cast<Slot>(slot);
+}
+
+Status HnswIndex::NoMemory() const {
+  return MakeError(Reason::kOverloaded,
+                   fmt::format("no memory for more than {} vectors of {} dimensions",
+                               core_.SlotCount(), core_.options.dimension));
 }
 
 StatusOr<Slot> HnswIndex::Put(std::span<const float> vector, uint64_t label) {
   VECTRON_RETURN_IF_ERROR(core_.space.Validate(vector, "vector"));
   VECTRON_ASSIGN_OR_RETURN(const Slot slot, TakeSlot());
   const bool is_new = slot == core_.slot_count.load(std::memory_order_relaxed);
-  std::memcpy(core_.space.Row(slot), vector.data(), vector.size_bytes());
+  if (!core_.vectors.Write(slot, vector.data())) {
+    if (!is_new) GiveBack({&slot, 1});
+    return NoMemory();
+  }
   core_.labels[slot] = label;
   core_.graph.Reset(slot);
   core_.live_count.fetch_add(1, std::memory_order_relaxed);
@@ -251,9 +258,13 @@ bool HnswIndex::Consolidate() {
   if (freed.empty()) return worked;
   // The lowest first: a shrunken index stays in few pages.
   std::sort(freed.begin(), freed.end(), std::greater<>());
-  MutexLock lock(free_mutex_);
-  free_.insert(free_.end(), freed.begin(), freed.end());
+  GiveBack(freed);
   return worked;
+}
+
+void HnswIndex::GiveBack(std::span<const Slot> slots) {
+  MutexLock lock(free_mutex_);
+  free_.insert(free_.end(), slots.begin(), slots.end());
 }
 
 uint64_t HnswIndex::OldestCut() const {
@@ -303,7 +314,7 @@ StatusOr<float> HnswIndex::Distance(std::span<const float> query, Slot slot) con
   }
   ThreadScratch<SearchScratch> scratch;
   core_.space.Prepare(query.data(), &scratch.get()->exact_query);
-  const auto* row = reinterpret_cast<const std::byte*>(core_.space.Row(slot));
+  const std::byte* row = core_.vectors.Row(slot);
   float distance = 0;
   core_.space.Distances(scratch.get()->exact_query, &row, 1, &distance);
   return distance;
@@ -326,8 +337,10 @@ StatusOr<std::vector<float>> HnswIndex::GetVector(Slot slot) const {
   if (slot >= core_.SlotCount() || !core_.live.Test(slot)) {
     return MakeError(Reason::kPointNotFound, fmt::format("slot {} holds no vector", slot));
   }
-  const float* row = core_.space.Row(slot);
-  return std::vector<float>(row, row + core_.options.dimension);
+  std::vector<float> vector(core_.options.dimension);
+  const float* stored = core_.vectors.Vector(core_.vectors.Row(slot), vector.data());
+  if (stored != vector.data()) vector.assign(stored, stored + vector.size());
+  return vector;
 }
 
 std::unique_ptr<VectorIndex::Watermark> HnswIndex::Cut() {
@@ -368,10 +381,10 @@ IndexStats HnswIndex::Stats() const {
     const CodeSet* codes = core_.codes.current();
     if (codes != nullptr) {
       stats.misled_part = codes->trust.misled_part();
-      stats.cold_bytes = core_.space.memory_bytes();
+      stats.cold_bytes = core_.vectors.memory_bytes();
     }
   }
-  stats.memory_bytes = core_.space.memory_bytes() + core_.graph.memory_bytes() +
+  stats.memory_bytes = core_.vectors.memory_bytes() + core_.graph.memory_bytes() +
                        core_.codes.memory_bytes() + core_.live.memory_bytes() +
                        core_.labels.memory_bytes() + doomed_.memory_bytes() +
                        core_.tail.memory_bytes();

@@ -48,6 +48,8 @@ class HnswIndex final : public VectorIndex {
   class Cutting;
 
   StatusOr<Slot> TakeSlot();
+  void GiveBack(std::span<const Slot> slots);
+  Status NoMemory() const;
   [[nodiscard]] bool Reserve(uint64_t slots);
   void LinkOne(const Tail::Claimed& claimed, LinkScratch* scratch);
   uint64_t OldestCut() const;

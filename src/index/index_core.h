@@ -10,20 +10,22 @@
 #include "index/tail.h"
 #include "index/vector_index.h"
 #include "index/vector_space.h"
+#include "index/vector_store.h"
 
 namespace vectron::index {
 
 // What an index consists of, shared by those who search it, change it and write
 // it to disk; each member says who may do what with it.
 //
-// How a vector becomes visible (Put): floats and codes are written, then the live
+// How a vector becomes visible (Put): vector and code are written, then the live
 // bit is set, then the slot is appended to the tail, each a release. How it goes
 // (Delete): the live bit is cleared. A slot is written again only after its links
 // are gone and every guard of before has been left.
 struct IndexCore {
   IndexCore(const IndexOptions& index_options, const Kernels& kernels)
       : options(index_options),
-        space(options.metric, options.dimension, kernels),
+        vectors(options.dimension, epochs),
+        space(options.metric, vectors, kernels),
         graph(options.m, options.seed),
         codes(space, graph, epochs, slot_count),
         tail(epochs) {}
@@ -58,7 +60,8 @@ struct IndexCore {
   EpochManager epochs;
   std::atomic<uint64_t> slot_count{0};  // slots ever used; grows, by the apply thread
   SlotBitmap live;                      // written by the apply thread
-  TypedSlabArray<uint64_t> labels;      // as the floats
+  TypedSlabArray<uint64_t> labels;      // as the vectors
+  VectorStore vectors;                  // written by the apply thread
   VectorSpace space;
   Graph graph;
   CodeStore codes;  // unused without quantisation

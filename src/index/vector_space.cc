@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cfloat>
 #include <cmath>
@@ -50,24 +51,6 @@ Status VectorSpace::Validate(std::span<const float> vector, const char* what) co
   return OkStatus();
 }
 
-bool VectorSpace::HoldsBytes(const float* vector) const {
-  // Some at a time without a branch, which the compiler makes a few instructions of.
-  constexpr size_t kAtOnce = 16;
-  const auto differs = [](float x) -> uint32_t {
-    return static_cast<float>(static_cast<int32_t>(std::min(std::max(x, 0.0f), 255.0f))) != x;
-  };
-  size_t d = 0;
-  for (; d + kAtOnce <= dimension_; d += kAtOnce) {
-    uint32_t some = 0;
-    for (size_t i = 0; i < kAtOnce; ++i) some |= differs(vector[d + i]);
-    if (some != 0) return false;
-  }
-  for (; d < dimension_; ++d) {
-    if (differs(vector[d]) != 0) return false;
-  }
-  return true;
-}
-
 void VectorSpace::Normalize(const float* vector, float* out) const {
   if (metric_ != Metric::kCosine) {
     std::memcpy(out, vector, dimension_ * sizeof(float));
@@ -91,6 +74,25 @@ void VectorSpace::Prepare(const float* vector, Prepared* prepared) const {
 
 void VectorSpace::Distances(const Prepared& prepared, const std::byte* const* rows, size_t count,
                             float* distances) const {
+  if (std::none_of(rows, rows + count, VectorStore::IsBytes)) {
+    return FloatDistances(prepared, rows, count, distances);
+  }
+  constexpr size_t kBatch = 8;
+  thread_local std::vector<float> widened;
+  widened.resize(kBatch * dimension_);
+  std::array<const std::byte*, kBatch> batch;
+  for (size_t first = 0; first < count; first += kBatch) {
+    const size_t size = std::min(kBatch, count - first);
+    for (size_t i = 0; i < size; ++i) {
+      batch[i] = reinterpret_cast<const std::byte*>(
+          vectors_.Vector(rows[first + i], widened.data() + i * dimension_));
+    }
+    FloatDistances(prepared, batch.data(), size, distances + first);
+  }
+}
+
+void VectorSpace::FloatDistances(const Prepared& prepared, const std::byte* const* rows,
+                                 size_t count, float* distances) const {
   const float* query = prepared.values.As<float>();
   switch (metric_) {
     case Metric::kL2:
@@ -174,7 +176,10 @@ void Scorer::PrepareSlot(Slot slot, Prepared* prepared) const {
   if (codes_ != nullptr) {
     codes_->quantizer.PrepareCode(codes_->Row(slot), prepared);
   } else {
-    space_->Prepare(space_->Row(slot), prepared);
+    const VectorStore& vectors = space_->vectors();
+    thread_local std::vector<float> scratch;
+    scratch.resize(vectors.dimension());
+    space_->Prepare(vectors.Vector(vectors.Row(slot), scratch.data()), prepared);
   }
 }
 

@@ -7,49 +7,46 @@
 #include "index/memory/slab_array.h"
 #include "index/quantizer.h"
 #include "index/vector_index.h"
+#include "index/vector_store.h"
 
 namespace vectron::index {
 
-// The vectors as they were put, and exact distances to them. Slots are written
-// by the apply thread before they become visible, read by any thread.
+// The metric: which vectors it takes, and exact distances to those that are stored.
+// Immutable: thread-safe.
 class VectorSpace {
  public:
-  VectorSpace(Metric metric, size_t dimension, const Kernels& kernels)
-      : metric_(metric),
-        dimension_(dimension),
-        kernels_(&kernels),
-        floats_(dimension * sizeof(float)) {}
+  VectorSpace(Metric metric, const VectorStore& vectors, const Kernels& kernels)
+      : metric_(metric), dimension_(vectors.dimension()), kernels_(&kernels), vectors_(vectors) {}
 
   Metric metric() const { return metric_; }
   size_t dimension() const { return dimension_; }
   const Kernels& kernels() const { return *kernels_; }
 
-  [[nodiscard]] bool Reserve(uint64_t slots) { return floats_.Reserve(slots); }
-  float* Row(Slot slot) const { return floats_.At<float>(slot); }
-  uint64_t memory_bytes() const { return floats_.memory_bytes(); }
+  const VectorStore& vectors() const { return vectors_; }
 
   // INVALID_ARGUMENT unless `dimension` finite floats, not all zero for cosine.
   // `what`: "vector" or "query", for the message.
   Status Validate(std::span<const float> vector, const char* what) const;
 
-  // Whether all components are whole numbers within 0..255.
-  bool HoldsBytes(const float* vector) const;
   // What queries and codes are made of: the vector itself, or its direction for
   // cosine.
   void Normalize(const float* vector, float* out) const;
   // The form in which Distances() takes a valid vector.
   void Prepare(const float* vector, Prepared* prepared) const;
-  // Distances as in Hit. Always finite: what overflows a float is clamped.
+  // Distances as in Hit to rows of vectors(). Always finite: what overflows a float is clamped.
   void Distances(const Prepared& prepared, const std::byte* const* rows, size_t count,
                  float* distances) const;
 
  private:
+  // The same, of rows of floats.
+  void FloatDistances(const Prepared& prepared, const std::byte* const* rows, size_t count,
+                      float* distances) const;
   float SlowDistance(const float* query, const float* row) const;
 
   const Metric metric_;
   const size_t dimension_;
   const Kernels* const kernels_;
-  SlabArray floats_;
+  const VectorStore& vectors_;
 };
 
 // One generation of codes: replaced as a whole when ranges are learnt anew.
@@ -103,7 +100,7 @@ class Scorer {
   // True if the distances from a query are those of the floats, bit for bit, as
   // far as they are below kLosslessMax: whole numbers that a float holds whatever
   // the order in which they are added up. Asked after the rows were looked at.
-  // `query_holds_bytes` as VectorSpace::HoldsBytes says.
+  // `query_holds_bytes` as HoldsBytes says.
   bool LosslessFor(bool query_holds_bytes) const;
   // True if codes lose nothing of the vectors.
   bool LosslessRows() const;
@@ -114,10 +111,12 @@ class Scorer {
   void PrepareSlot(Slot slot, Prepared* prepared) const;
 
   const std::byte* Row(Slot slot) const {
-    return codes_ != nullptr ? codes_->codes.At(slot)
-                             : reinterpret_cast<const std::byte*>(space_->Row(slot));
+    return codes_ != nullptr ? codes_->codes.At(slot) : space_->vectors().Row(slot);
   }
-  void Prefetch(const std::byte* row) const {
+  // Always inline: gcc 12 takes a function that only prefetches for one without an effect, and
+  // drops calls of it.
+  [[gnu::always_inline]] void Prefetch(const std::byte* row) const {
+    if (codes_ == nullptr) return space_->vectors().Prefetch(row);
     for (size_t i = 0; i < row_bytes_; i += 64) __builtin_prefetch(row + i);
   }
   void Distances(const Prepared& prepared, const std::byte* const* rows, size_t count,

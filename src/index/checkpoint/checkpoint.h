@@ -55,6 +55,7 @@ class CheckpointWriter {
   std::vector<uint8_t> flags_;
   std::vector<uint64_t> labels_;
   std::vector<float> rows_;
+  std::vector<float> vector_;
   std::vector<Slot> links_;
   std::vector<std::byte> payload_;
 };
@@ -81,6 +82,7 @@ class CheckpointReader {
   using ReadRun = Status (CheckpointReader::*)(const CheckpointFile& file,
                                                const CheckpointFile::Run& run, Worker* worker);
 
+  bool ReserveSlots(const CheckpointFile& file);
   Status CheckOptions(const CheckpointFile& file) const;
   Status ReadRanges(const CheckpointFile& file);
   // Calls `read` for every run, on as many threads as there are workers.

@@ -28,6 +28,7 @@ constexpr uint8_t kSlotWeak = 16;    // lost many of its links
 struct alignas(64) CheckpointReader::Worker {
   std::vector<std::byte> payload;
   std::vector<Slot> list;
+  std::vector<float> vector;
   uint64_t present_count = 0;
   uint64_t misfit_count = 0;  // components that the codes' ranges do not hold
   uint64_t linked_count = 0;
@@ -38,7 +39,7 @@ Status CheckpointReader::Read(const std::string& path) {
   VECTRON_RETURN_IF_ERROR(file.Open());
   VECTRON_RETURN_IF_ERROR(CheckOptions(file));
   slot_count_ = file.header().slot_count;
-  if (!reserve_(slot_count_)) {
+  if (!ReserveSlots(file)) {
     return MakeError(
         Reason::kOverloaded,
         fmt::format("no memory for the {} vectors of checkpoint {}", slot_count_, path));
@@ -53,6 +54,7 @@ Status CheckpointReader::Read(const std::string& path) {
   VECTRON_RETURN_IF_ERROR(ForEachRun(file, &workers, &CheckpointReader::ReadVectors));
   VECTRON_RETURN_IF_ERROR(ForEachRun(file, &workers, &CheckpointReader::ReadLinks));
 
+  core_.vectors.FinishRestore(slot_count_);
   core_.slot_count.store(slot_count_, std::memory_order_release);
   Worker total;
   for (const Worker& worker : workers) {
@@ -71,6 +73,16 @@ Status CheckpointReader::Read(const std::string& path) {
   }
   ChooseEntry();
   return OkStatus();
+}
+
+bool CheckpointReader::ReserveSlots(const CheckpointFile& file) {
+  if (!reserve_(slot_count_)) return false;
+  for (const CheckpointFile::Run& run : file.runs()) {
+    const BlockHeader& block = run.vectors.header;
+    if (block.type == BlockType::kBytes) continue;
+    if (!core_.vectors.KeepAsFloats(block.first_slot, block.slot_count)) return false;
+  }
+  return true;
 }
 
 Status CheckpointReader::CheckOptions(const CheckpointFile& file) const {
@@ -193,16 +205,17 @@ Status CheckpointReader::ReadVectors(const CheckpointFile& file, const Checkpoin
 }
 
 bool CheckpointReader::PlaceRow(Slot slot, const std::byte* row, bool bytes, Worker* worker) {
-  float* vector = core_.space.Row(slot);
-  const size_t dimension = core_.options.dimension;
+  worker->vector.resize(core_.options.dimension);
   if (bytes) {
     const auto* values = reinterpret_cast<const uint8_t*>(row);
-    for (size_t d = 0; d < dimension; ++d) vector[d] = static_cast<float>(values[d]);
+    core_.vectors.RestoreBytes(slot, values);
     if (core_.codes.RestoreExact(slot, values)) return true;
+    Widen(values, worker->vector.size(), worker->vector.data());
   } else {
-    std::memcpy(vector, row, dimension * sizeof(float));
+    std::memcpy(worker->vector.data(), row, worker->vector.size() * sizeof(float));
+    core_.vectors.Restore(slot, worker->vector.data());
   }
-  if (!core_.space.Validate({vector, dimension}, "vector").ok()) return false;
+  if (!core_.space.Validate(worker->vector, "vector").ok()) return false;
   worker->misfit_count += core_.codes.RestoreCode(slot);
   return true;
 }

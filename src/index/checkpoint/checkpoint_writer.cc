@@ -24,11 +24,6 @@ void Append(std::vector<std::byte>* payload, const void* data, size_t bytes) {
   payload->insert(payload->end(), start, start + bytes);
 }
 
-bool IsByte(float x) {
-  const auto code = static_cast<uint8_t>(x >= 0 && x <= 255 ? x : 0);
-  return static_cast<float>(code) == x && !std::signbit(x);
-}
-
 }  // namespace
 
 // The file being written; keeps to the allowed rate.
@@ -176,7 +171,7 @@ Status CheckpointWriter::WriteSlots(uint64_t first, uint64_t count, File* file) 
   payload_.clear();
   Append(&payload_, flags_.data(), flags_.size());
   Append(&payload_, labels_.data(), labels_.size() * sizeof(uint64_t));
-  const bool bytes = std::all_of(rows_.begin(), rows_.end(), IsByte);
+  const bool bytes = HoldsBytes(rows_.data(), rows_.size());
   if (bytes) {
     const size_t start = payload_.size();
     payload_.resize(start + rows_.size());
@@ -198,6 +193,7 @@ void CheckpointWriter::CollectVectors(uint64_t first, uint64_t count) {
   flags_.assign(count, 0);
   labels_.clear();
   rows_.clear();
+  vector_.resize(core_.options.dimension);
   for (uint64_t i = 0; i < count; ++i) {
     const auto slot = static_cast<Slot>(first + i);
     const uint8_t state = core_.graph.State(slot);
@@ -207,8 +203,8 @@ void CheckpointWriter::CollectVectors(uint64_t first, uint64_t count) {
     flags_[i] =
         static_cast<uint8_t>(kSlotPresent | (live ? kSlotLive : 0) | (linked ? kSlotLinked : 0));
     labels_.push_back(core_.labels[slot]);
-    const float* row = core_.space.Row(slot);
-    rows_.insert(rows_.end(), row, row + core_.options.dimension);
+    const float* vector = core_.vectors.Vector(core_.vectors.Row(slot), vector_.data());
+    rows_.insert(rows_.end(), vector, vector + vector_.size());
     ++counts_.present;
     counts_.live += live;
     counts_.linked += linked;

@@ -4,14 +4,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
+
+#include "index/memory/slab.h"
 
 namespace vectron::index {
 
 // An array of fixed-size elements that grows without moving: slabs of about
-// 16 MB of anonymous memory behind a directory whose place never changes. New
-// memory reads as zeros. Memory that was not touched costs nothing, so that an
-// empty array is small; past a few megabytes huge pages are asked for, which
-// makes random access about 1.1 to 1.2 times as fast.
+// 16 MB behind a directory whose place never changes. New memory reads as zeros; past a
+// few megabytes huge pages are asked for, which makes random access about 1.1 to 1.2 times
+// as fast.
 //
 // Thread-safety: Reserve by one thread at a time. At(i) by any thread that
 // learnt of i through an acquire load of something stored after Reserve(i + 1).
@@ -19,7 +21,6 @@ namespace vectron::index {
 class SlabArray {
  public:
   explicit SlabArray(size_t stride_bytes);
-  ~SlabArray();
   SlabArray(const SlabArray&) = delete;
   SlabArray& operator=(const SlabArray&) = delete;
 
@@ -51,10 +52,11 @@ class SlabArray {
   const uint64_t mask_;
   const uint64_t slabs_max_;
   const size_t slab_bytes_;
-  std::atomic<std::byte*>* directory_;  // slabs_max_ entries
-  uint64_t slabs_ = 0;                  // owner: the reserving thread
-  bool huge_ = false;                   // owner: the reserving thread
-  std::atomic<uint64_t> reserved_{0};   // elements
+  const Slab directory_memory_;
+  std::atomic<std::byte*>* const directory_;  // slabs_max_ entries
+  std::vector<std::unique_ptr<Slab>> slabs_;  // owner: the reserving thread
+  bool huge_ = false;                         // owner: the reserving thread
+  std::atomic<uint64_t> reserved_{0};         // elements
 };
 
 // Elements of a type, by index.

@@ -134,7 +134,8 @@ StatusOr<std::vector<Hit>> Searcher::Find(std::span<const float> query, bool* ti
   for (;;) {
     scorer.Prepare(query.data(), &scratch_.query);
     query_holds_bytes_ =
-        scorer.LosslessFor(true) && core_.space.HoldsBytes(scratch_.exact_query.values.As<float>());
+        scorer.LosslessFor(true) &&
+        HoldsBytes(scratch_.exact_query.values.As<float>(), core_.space.dimension());
     // One more than asked for shows whether there is a tie at the cut.
     const size_t wanted = options_.label_less ? k_ + 1 : k_;
     ef_min_ = scorer.exact() || query_holds_bytes_
@@ -462,10 +463,9 @@ void Searcher::MeasureExactly(size_t first, std::vector<Hit>* hits) {
   const size_t count = hits->size() - first;
   scratch_.rows.resize(count);
   scratch_.distances.resize(count);
-  const size_t row_bytes = core_.space.dimension() * sizeof(float);
   for (size_t i = 0; i < count; ++i) {
-    scratch_.rows[i] = reinterpret_cast<const std::byte*>(core_.space.Row((*hits)[first + i].slot));
-    for (size_t b = 0; b < row_bytes; b += 64) __builtin_prefetch(scratch_.rows[i] + b);
+    scratch_.rows[i] = core_.vectors.Row((*hits)[first + i].slot);
+    core_.vectors.Prefetch(scratch_.rows[i]);
   }
   core_.space.Distances(scratch_.exact_query, scratch_.rows.data(), count,
                         scratch_.distances.data());

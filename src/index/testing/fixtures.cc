@@ -45,7 +45,8 @@ Vectors ClusteredVectors(size_t count, size_t dimension, uint64_t seed, size_t c
 Vectors ByteVectors(size_t count, size_t dimension, uint64_t seed) {
   Vectors vectors = ClusteredVectors(count, dimension, seed);
   for (auto& vector : vectors) {
-    for (float& x : vector) x = std::clamp(std::rint(x * 40 + 100), 0.0f, 255.0f);
+    // Plus zero: of minus zero it makes zero.
+    for (float& x : vector) x = std::clamp(std::rint(x * 40 + 100), 0.0f, 255.0f) + 0.0f;
   }
   return vectors;
 }

@@ -1,0 +1,156 @@
+#include "index/vector_store.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <utility>
+
+#include "common/check.h"
+
+namespace vectron::index {
+namespace {
+
+constexpr size_t kFloatSlabBytes = size_t{16} << 20;
+constexpr uint64_t kSlabsMax = uint64_t{1} << 20;
+// Components that are looked at together, without a branch: the compiler makes a few
+// instructions of them.
+constexpr size_t kAtOnce = 16;
+
+uint32_t ShiftOf(size_t stride) {
+  return static_cast<uint32_t>(std::bit_width(std::max<size_t>(kFloatSlabBytes / stride, 1)) - 1);
+}
+
+// Anything for what is no byte.
+int32_t ToByte(float x) { return static_cast<int32_t>(std::min(std::max(x, 0.0f), 255.0f)); }
+
+// Bit for bit: minus zero is not what a byte gives back.
+uint32_t IsNoByte(float x) {
+  return std::bit_cast<uint32_t>(static_cast<float>(ToByte(x))) != std::bit_cast<uint32_t>(x);
+}
+
+void Narrow(const float* vector, size_t dimension, uint8_t* bytes) {
+  for (size_t d = 0; d < dimension; ++d) bytes[d] = static_cast<uint8_t>(ToByte(vector[d]));
+}
+
+}  // namespace
+
+bool HoldsBytes(const float* vector, size_t dimension) {
+  size_t d = 0;
+  for (; d + kAtOnce <= dimension; d += kAtOnce) {
+    uint32_t some = 0;
+    for (size_t i = 0; i < kAtOnce; ++i) some |= IsNoByte(vector[d + i]);
+    if (some != 0) return false;
+  }
+  for (; d < dimension; ++d) {
+    if (IsNoByte(vector[d]) != 0) return false;
+  }
+  return true;
+}
+
+void Widen(const uint8_t* bytes, size_t dimension, float* vector) {
+  size_t d = 0;
+  for (; d + kAtOnce <= dimension; d += kAtOnce) {
+    for (size_t i = 0; i < kAtOnce; ++i) vector[d + i] = static_cast<float>(bytes[d + i]);
+  }
+  for (; d < dimension; ++d) vector[d] = static_cast<float>(bytes[d]);
+}
+
+VectorStore::VectorStore(size_t dimension, EpochManager& epochs)
+    : dimension_(dimension),
+      float_stride_(dimension * sizeof(float)),
+      byte_stride_(RoundUp(dimension, 2)),
+      shift_(ShiftOf(float_stride_)),
+      mask_((uint64_t{1} << shift_) - 1),
+      slabs_max_(std::min(kSlabsMax, (kSlotsMax >> shift_) + 1)),
+      epochs_(epochs),
+      directory_memory_(slabs_max_ * sizeof(*directory_)),
+      directory_(reinterpret_cast<std::atomic<std::byte*>*>(directory_memory_.start())) {
+  VECTRON_CHECK(directory_ != nullptr);
+}
+
+bool VectorStore::Reserve(uint64_t count) {
+  const uint64_t reserved = reserved_.load(std::memory_order_relaxed);
+  if (count <= reserved) return true;
+  while (slabs_.size() << shift_ < count) {
+    if (!AddSlab()) return false;
+  }
+  reserved_.store(count, std::memory_order_relaxed);
+  if (!huge_ && memory_bytes() > kSmallBytesMax) {
+    huge_ = true;
+    // The first slab was mapped when the store might have stayed small.
+    slabs_.front()->AskForHugePages();
+  }
+  return true;
+}
+
+bool VectorStore::AddSlab() {
+  if (slabs_.size() == slabs_max_) return false;
+  auto slab = std::make_shared<Slab>(SlabBytes(byte_stride_));
+  if (slab->start() == nullptr) return false;
+  if (!slabs_.empty()) slab->AskForHugePages();
+  directory_[slabs_.size()].store(slab->start() + kBytesMark, std::memory_order_release);
+  slabs_.push_back(std::move(slab));
+  return true;
+}
+
+bool VectorStore::GoOnWithFloats(uint64_t number) {
+  auto slab = std::make_shared<Slab>(SlabBytes(float_stride_));
+  if (slab->start() == nullptr) return false;
+  const uint64_t first = number << shift_;
+  if (huge_ || number > 0) slab->AskForHugePages();
+  auto* to = reinterpret_cast<float*>(slab->start());
+  for (uint64_t slot = first; slot < std::min(written_, first + mask_ + 1); ++slot) {
+    Vector(Row(static_cast<Slot>(slot)), to + (slot - first) * dimension_);
+  }
+  directory_[number].store(slab->start(), std::memory_order_release);
+  epochs_.Retire(std::exchange(slabs_[number], std::move(slab)));
+  return true;
+}
+
+bool VectorStore::Write(Slot slot, const float* vector) {
+  const uint64_t slab = slot >> shift_;
+  const bool bytes = HoldsBytes(vector, dimension_);
+  if (!bytes && IsBytes(Row(slot)) && !GoOnWithFloats(slab)) return false;
+  Restore(slot, vector);
+  written_ = std::max(written_, uint64_t{slot} + 1);
+  return true;
+}
+
+bool VectorStore::KeepAsFloats(uint64_t first, uint64_t count) {
+  for (uint64_t slab = first >> shift_; slab << shift_ < first + count; ++slab) {
+    const bool bytes = IsBytes(Row(static_cast<Slot>(slab << shift_)));
+    if (bytes && !GoOnWithFloats(slab)) return false;
+  }
+  return true;
+}
+
+void VectorStore::Restore(Slot slot, const float* vector) {
+  std::byte* row = At(slot);
+  if (IsBytes(row)) {
+    Narrow(vector, dimension_, reinterpret_cast<uint8_t*>(row - kBytesMark));
+  } else {
+    std::memcpy(row, vector, float_stride_);
+  }
+}
+
+void VectorStore::RestoreBytes(Slot slot, const uint8_t* bytes) {
+  std::byte* row = At(slot);
+  if (IsBytes(row)) {
+    std::memcpy(row - kBytesMark, bytes, dimension_);
+  } else {
+    Widen(bytes, dimension_, reinterpret_cast<float*>(row));
+  }
+}
+
+uint64_t VectorStore::memory_bytes() const {
+  const uint64_t count = reserved_.load(std::memory_order_relaxed);
+  uint64_t used = 0;
+  for (uint64_t first = 0; first < count; first += mask_ + 1) {
+    const std::byte* slab = directory_[first >> shift_].load(std::memory_order_relaxed);
+    const size_t stride = IsBytes(slab) ? byte_stride_ : float_stride_;
+    used += RoundUp(std::min(count - first, mask_ + 1) * stride, kPageBytes);
+  }
+  return RoundUp(used, used > kSmallBytesMax ? kHugePageBytes : kPageBytes) + kPageBytes;
+}
+
+}  // namespace vectron::index
