@@ -43,6 +43,7 @@ struct Arguments {
 constexpr uint64_t kPendingMax = 2000;
 // Of who finds nothing to do.
 constexpr Duration kPause = std::chrono::microseconds(200);
+constexpr int kIdleLooks = 100;
 
 // Limits; see Churn::Run.
 constexpr double kRecallLossMax = 0.003;
@@ -207,9 +208,12 @@ class Churn {
     background_.clear();
   }
 
+  // Until nobody has had anything to do for a while: a look may also find another thread at it.
   void Settle() {
-    while (index_->Stats().pending_count > 0 || Work()) {
-      if (!Work()) SleepUntil(SystemClock().Now() + kPause);
+    for (int idle = 0; idle < kIdleLooks;) {
+      const bool worked = Work();
+      idle = worked || index_->Stats().pending_count > 0 ? 0 : idle + 1;
+      if (!worked) SleepUntil(SystemClock().Now() + kPause);
     }
   }
 

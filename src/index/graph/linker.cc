@@ -24,7 +24,7 @@ constexpr size_t kLinksMin = 4;
 // ends of its list in turn: first stand the nearest to it, so that a long link is followed by a
 // long one; last those of its farther neighbours, and those that linked themselves to it since,
 // without which clusters fall apart.
-constexpr size_t kSuccessors = 16;
+constexpr size_t kSuccessors = 12;
 
 }  // namespace
 
