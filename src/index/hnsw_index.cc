@@ -168,8 +168,8 @@ StatusOr<Slot> HnswIndex::TakeSlot() {
 
 Status HnswIndex::NoMemory() const {
   return MakeError(Reason::kOverloaded,
-                   fmt::format("no memory for more than {} vectors of {} dimensions",
-                               core_.SlotCount(), core_.options.dimension));
+                   fmt::format("no memory for another vector of {} dimensions beside {}",
+                               core_.options.dimension, core_.live_count.load()));
 }
 
 StatusOr<Slot> HnswIndex::Put(std::span<const float> vector, uint64_t label) {

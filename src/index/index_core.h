@@ -24,7 +24,7 @@ namespace vectron::index {
 struct IndexCore {
   IndexCore(const IndexOptions& index_options, const Kernels& kernels)
       : options(index_options),
-        vectors(options.dimension, epochs),
+        vectors(options.dimension, options.quantization == Quantization::kSq8, epochs),
         space(options.metric, vectors, kernels),
         graph(options.m, options.seed),
         codes(space, graph, epochs, slot_count),

@@ -100,7 +100,7 @@ struct IndexStats {
   uint64_t pending_count = 0;  // live, not yet linked: the tail that searches scan
   uint64_t slot_count = 0;     // high-water mark of slots
   uint64_t memory_bytes = 0;   // allocated by the index
-  uint64_t cold_bytes = 0;     // of which a walk touches nothing: floats, where it goes by codes
+  uint64_t cold_bytes = 0;     // of which a walk on codes touches nothing: the vectors themselves
   // Of the latest operations on 8-bit codes, the part that codes could not tell near from
   // far for, and that was done again on floats. Beyond one half, most begin on floats.
   double misled_part = 0;

@@ -17,9 +17,9 @@ bool HoldsBytes(const float* vector, size_t dimension);
 void Widen(const uint8_t* bytes, size_t dimension, float* vector);
 
 // The vectors as they were put, by slot: slabs of them behind a directory whose place never
-// changes. Image descriptors and pixels are whole numbers within 0..255: a slab begins with a byte
-// a component, a quarter of the memory, and goes on with floats from the first vector that asks for
-// them. The byte slab lives on until the last reader has left it.
+// changes. Image descriptors and pixels are whole numbers within 0..255: a slab may begin with a
+// byte a component, a quarter of the memory (at dimension 1, half), and goes on with floats from
+// the first vector that asks for them. The byte slab lives on until the last reader has left it.
 //
 // A row is a place in one of them. Rows of bytes have odd addresses, one past their first byte, and
 // are told by that; rows of floats are aligned.
@@ -28,7 +28,9 @@ void Widen(const uint8_t* bytes, size_t dimension, float* vector);
 // visible, under an epoch guard that it holds for as long as it uses the row.
 class VectorStore {
  public:
-  VectorStore(size_t dimension, EpochManager& epochs);
+  // Who measures the same rows again and again pays for bytes with time: `begins_with_bytes` is for
+  // those who walk on codes.
+  VectorStore(size_t dimension, bool begins_with_bytes, EpochManager& epochs);
   VectorStore(const VectorStore&) = delete;
   VectorStore& operator=(const VectorStore&) = delete;
 
@@ -69,6 +71,7 @@ class VectorStore {
 
   size_t SlabBytes(size_t stride) const { return stride << shift_; }
   bool AddSlab();
+  void AskForHugePagesIfLarge();
   bool GoOnWithFloats(uint64_t slab);
   std::byte* At(Slot slot) const {
     std::byte* slab = directory_[slot >> shift_].load(std::memory_order_acquire);
@@ -80,6 +83,7 @@ class VectorStore {
   const size_t byte_stride_;  // even, so that all rows of bytes are at odd addresses
   const uint32_t shift_;
   const uint64_t mask_;
+  const bool begins_with_bytes_;
   const uint64_t slabs_max_;
   EpochManager& epochs_;
   const Slab directory_memory_;
