@@ -7,7 +7,6 @@
 #include <span>
 
 #include "common/check.h"
-#include "common/texmex.h"
 
 namespace vectron::bench {
 namespace {
@@ -28,12 +27,31 @@ std::vector<float> ReadRows(const VectorFile& file, size_t limit, bool normalize
 
 }  // namespace
 
+Status CheckRows(const VectorFile& file, const std::string& name, size_t limit, Metric metric) {
+  const size_t count = std::min(file.count(), limit);
+  if (count == 0) return InvalidArgument(fmt::format("{}: no vectors", name));
+  std::vector<float> row(file.dimension());
+  for (size_t i = 0; i < count; ++i) {
+    file.CopyRow(i, row);
+    if (!std::all_of(row.begin(), row.end(), [](float x) { return std::isfinite(x); })) {
+      return InvalidArgument(fmt::format("{}: row {} is not finite", name, i));
+    }
+    const bool zero = std::all_of(row.begin(), row.end(), [](float x) { return x == 0; });
+    if (zero && metric == Metric::kCosine) {
+      return InvalidArgument(fmt::format("{}: row {} is all zeros, which has no cosine", name, i));
+    }
+  }
+  return OkStatus();
+}
+
 StatusOr<DataSet> ReadDataSet(const DataSetFiles& files, Metric metric) {
   VECTRON_ASSIGN_OR_RETURN(const VectorFile base, VectorFile::Open(files.base));
   VECTRON_ASSIGN_OR_RETURN(const VectorFile queries, VectorFile::Open(files.queries));
   if (base.dimension() != queries.dimension()) {
     return InvalidArgument("base and queries have different dimensions");
   }
+  VECTRON_RETURN_IF_ERROR(CheckRows(base, files.base, files.base_limit, metric));
+  VECTRON_RETURN_IF_ERROR(CheckRows(queries, files.queries, files.query_limit, metric));
   DataSet data;
   data.dimension = base.dimension();
   data.base = ReadRows(base, files.base_limit, metric == Metric::kCosine);
@@ -46,6 +64,11 @@ StatusOr<DataSet> ReadDataSet(const DataSetFiles& files, Metric metric) {
   }
   for (size_t i = 0; i < data.query_count(); ++i) {
     const auto row = truth.Row(i).first(kK);
+    for (const int32_t id : row) {
+      if (id >= 0 && static_cast<size_t>(id) < data.count()) continue;
+      return InvalidArgument(
+          fmt::format("row {} of the truth names vector {} of {}", i, id, data.count()));
+    }
     data.truth.emplace_back(row.begin(), row.end());
   }
   return data;

@@ -7,6 +7,7 @@
 
 #include "common/collection.h"
 #include "common/error.h"
+#include "common/texmex.h"
 #include "index/vector_index.h"
 
 namespace vectron::bench {
@@ -35,6 +36,10 @@ struct DataSet {
   const float* Row(size_t i) const { return base.data() + i * dimension; }
   const float* Query(size_t i) const { return queries.data() + i * dimension; }
 };
+
+// INVALID_ARGUMENT unless the first `limit` rows of `file`, called `name`, are at least one and all
+// finite, and none is zero under cosine.
+Status CheckRows(const VectorFile& file, const std::string& name, size_t limit, Metric metric);
 
 // For cosine, vectors and queries are made directions: not every contender has cosine. The
 // truth stays empty if there is no file of it or it is of more vectors than are used.

@@ -44,6 +44,17 @@ constexpr double kRecallMin = 0.95;
 // The planner's time, as a multiple of that of the best plan that finds enough.
 constexpr double kRatioMax = 1.2;
 
+bool HoldsSame(const index::VectorIndex& index, const DataSet& data) {
+  if (index.Stats().live_count != data.count()) return false;
+  bool same = true;
+  index.ForEachLive([&](index::Slot slot, uint64_t label) {
+    const auto vector = index.GetVector(slot);
+    same = same && label < data.count() && vector.ok() &&
+           std::equal(vector->begin(), vector->end(), data.Row(label));
+  });
+  return same;
+}
+
 // From the checkpoint, if there is one; else it is written.
 StatusOr<std::unique_ptr<index::VectorIndex>> LoadOrBuild(const Arguments& arguments,
                                                           const DataSet& data) {
@@ -52,8 +63,9 @@ StatusOr<std::unique_ptr<index::VectorIndex>> LoadOrBuild(const Arguments& argum
   struct stat stat {};
   if (!arguments.checkpoint.empty() && ::stat(arguments.checkpoint.c_str(), &stat) == 0) {
     VECTRON_ASSIGN_OR_RETURN(auto index, index::VectorIndex::Load(options, arguments.checkpoint));
-    if (index->Stats().live_count == data.count()) return index;
-    return InvalidArgument("the checkpoint holds another number of vectors");
+    if (HoldsSame(*index, data)) return index;
+    return InvalidArgument(
+        fmt::format("{} holds other vectors than {}", arguments.checkpoint, arguments.files.base));
   }
   VECTRON_ASSIGN_OR_RETURN(auto index, index::VectorIndex::Create(options));
   for (size_t i = 0; i < data.count(); ++i) {
@@ -188,7 +200,11 @@ bool Report(Place place, double selectivity, const Outcomes& outcomes) {
 
 StatusOr<bool> Run(const Arguments& arguments) {
   VECTRON_ASSIGN_OR_RETURN(const DataSet data, ReadDataSet(arguments.files, Metric::kL2));
-  if (data.base.empty() || data.queries.empty()) return InvalidArgument("no vectors or no queries");
+  for (const double part : arguments.selectivities) {
+    if (!(part > 0 && part <= 1)) {
+      return InvalidArgument(fmt::format("--selectivity {} is not within 0 to 1", part));
+    }
+  }
   VECTRON_ASSIGN_OR_RETURN(const auto index, LoadOrBuild(arguments, data));
   fmt::print("{} vectors, {} queries, {} dimensions, ef {}; isa: {}; recall@{} and us\n",
              data.count(), data.query_count(), data.dimension, arguments.ef,
@@ -218,8 +234,10 @@ int main(int argc, char** argv) {
   app.add_option("--queries", arguments.files.queries, "queries: .fvecs or .bvecs")->required();
   app.add_option("--checkpoint", arguments.checkpoint,
                  "the index: read, if the file exists, else built and written");
-  app.add_option("--limit", arguments.files.base_limit, "use the first so many vectors");
-  app.add_option("--query-limit", arguments.files.query_limit, "use the first so many queries");
+  app.add_option("--limit", arguments.files.base_limit, "use the first so many vectors")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--query-limit", arguments.files.query_limit, "use the first so many queries")
+      ->check(CLI::PositiveNumber);
   app.add_option("--threads", arguments.threads, "threads that build")->check(CLI::Range(1, 1024));
   app.add_option("--passes", arguments.passes,
                  "searches of each kind for each query; the least counts")

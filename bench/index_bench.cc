@@ -142,6 +142,11 @@ Status Run(Arguments arguments) {
     return InvalidArgument("hnswlib has no manhattan: --skip-hnswlib");
   }
   arguments.build.watch = arguments.cpu_time ? Watch::kProcess : Watch::kWall;
+  std::ofstream json;
+  if (!arguments.json.empty()) {
+    json.open(arguments.json);  // now: a run takes minutes
+    if (!json) return InvalidArgument(fmt::format("cannot write {}", arguments.json));
+  }
   VECTRON_ASSIGN_OR_RETURN(DataSet data, ReadDataSet(arguments.files, arguments.build.metric));
   IndexReport report{.vectors = data.count(),
                      .queries = data.query_count(),
@@ -174,10 +179,9 @@ Status Run(Arguments arguments) {
   AddThreads(arguments, data, &report.contenders);
   PrintTables(report);
   if (arguments.json.empty()) return OkStatus();
-  std::ofstream out(arguments.json);
-  out << Json(report);
-  out.close();
-  return out.good() ? OkStatus() : Internal(fmt::format("cannot write {}", arguments.json));
+  json << Json(report);
+  json.close();
+  return json.good() ? OkStatus() : Internal(fmt::format("cannot write {}", arguments.json));
 }
 
 }  // namespace
@@ -195,8 +199,10 @@ int main(int argc, char** argv) {
   app.add_option("--json", arguments.json, "file for the result");
   app.add_option("--checkpoint", arguments.checkpoint,
                  "write a checkpoint of ours to this file, and time that and loading it");
-  app.add_option("--limit", arguments.files.base_limit, "use the first so many vectors");
-  app.add_option("--query-limit", arguments.files.query_limit, "use the first so many queries");
+  app.add_option("--limit", arguments.files.base_limit, "use the first so many vectors")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--query-limit", arguments.files.query_limit, "use the first so many queries")
+      ->check(CLI::PositiveNumber);
   app.add_option("--rounds", arguments.rounds, "passes at each beam; the median counts")
       ->check(CLI::Range(1, 99));
   app.add_option("--threads", arguments.build.threads, "threads that build")
@@ -204,8 +210,10 @@ int main(int argc, char** argv) {
   app.add_option("--search-threads", arguments.search_threads,
                  "threads whose QPS is compared with that of one")
       ->check(CLI::Range(1, 1024));
-  app.add_option("--m", arguments.build.m, "links a node");
-  app.add_option("--ef-construction", arguments.build.ef_construction, "beam while building");
+  app.add_option("--m", arguments.build.m, "links a node")
+      ->check(CLI::Range(vectron::index::kMMin, vectron::index::kMMax));
+  app.add_option("--ef-construction", arguments.build.ef_construction, "beam while building")
+      ->check(CLI::Range(1u, vectron::index::kEfConstructionMax));
   app.add_flag("--skip-hnswlib", arguments.skip_hnswlib, "measure ours only");
   app.add_flag("--cpu-time", arguments.cpu_time,
                "count processor time: for a machine that is shared");

@@ -86,22 +86,21 @@ Status ValidateOptions(const IndexOptions& options) {
 class HnswIndex::Cutting final : public VectorIndex::Watermark {
  public:
   Cutting(std::shared_ptr<Cuts> cuts, uint64_t sequence, CheckpointCut cut)
-      : cuts_(std::move(cuts)), sequence_(sequence), cut_(std::move(cut)) {
+      : cuts_(std::move(cuts)), cut_(std::make_shared<const CheckpointCut>(std::move(cut))) {
     MutexLock lock(cuts_->mutex);
-    ++cuts_->alive[sequence_];
+    place_ = cuts_->alive.emplace(sequence, cut_);
   }
   ~Cutting() override {
     MutexLock lock(cuts_->mutex);
-    const auto it = cuts_->alive.find(sequence_);
-    if (--it->second == 0) cuts_->alive.erase(it);
+    cuts_->alive.erase(place_);
   }
 
-  const CheckpointCut& cut() const { return cut_; }
+  const CheckpointCut& cut() const { return *cut_; }
 
  private:
   const std::shared_ptr<Cuts> cuts_;
-  const uint64_t sequence_;
-  const CheckpointCut cut_;
+  const std::shared_ptr<const CheckpointCut> cut_;
+  Cuts::Alive::iterator place_;
 };
 
 float ScoreOf(Metric metric, float distance) {
@@ -137,7 +136,7 @@ HnswIndex::HnswIndex(const IndexOptions& options)
               options.ef_construction),
       consolidator_({core_.epochs, core_.graph, linker_, core_.live, doomed_,
                      [this] { return core_.MakeRepairScorer(); }, [this] { return OldestCut(); },
-                     core_.slot_count, core_.linked_count}) {}
+                     [this] { return InCuts(); }, core_.slot_count, core_.linked_count}) {}
 
 HnswIndex::~HnswIndex() = default;
 
@@ -269,7 +268,15 @@ void HnswIndex::GiveBack(std::span<const Slot> slots) {
 
 uint64_t HnswIndex::OldestCut() const {
   MutexLock lock(cuts_->mutex);
-  return cuts_->alive.empty() ? ~uint64_t{0} : cuts_->alive.begin()->first;
+  return cuts_->alive.empty() ? Consolidator::kNoCut : cuts_->alive.begin()->first;
+}
+
+std::function<bool(Slot slot, uint64_t sequence)> HnswIndex::InCuts() const {
+  MutexLock lock(cuts_->mutex);
+  return [alive = cuts_->alive](Slot slot, uint64_t sequence) {
+    return std::any_of(alive.begin(), alive.upper_bound(sequence),
+                       [slot](const auto& cut) { return cut.second->Live(slot); });
+  };
 }
 
 StatusOr<std::vector<Hit>> HnswIndex::Search(std::span<const float> query,

@@ -12,6 +12,8 @@
 
 namespace vectron::index {
 
+struct CheckpointCut;
+
 // The VectorIndex: wires the parts together and owns the life of slots.
 // The write path is Put, then LinkPending; the read path is Search; slots come
 // back through Delete and Consolidate.
@@ -53,6 +55,7 @@ class HnswIndex final : public VectorIndex {
   [[nodiscard]] bool Reserve(uint64_t slots);
   void LinkOne(const Tail::Claimed& claimed, LinkScratch* scratch);
   uint64_t OldestCut() const;
+  std::function<bool(Slot slot, uint64_t sequence)> InCuts() const;
 
   IndexCore core_;
   SlotBitmap doomed_;
@@ -64,11 +67,13 @@ class HnswIndex final : public VectorIndex {
   mutable Mutex free_mutex_;
   std::vector<Slot> free_ ABSL_GUARDED_BY(free_mutex_);  // taken from the back
 
-  // Sequence numbers of the watermarks that are alive. Shared with them: one may
+  // The watermarks that are alive, by their sequence numbers. Shared with them: one may
   // outlive the index.
   struct Cuts {
+    using Alive = std::multimap<uint64_t, std::shared_ptr<const CheckpointCut>>;
+
     Mutex mutex;
-    std::map<uint64_t, int> alive ABSL_GUARDED_BY(mutex);
+    Alive alive ABSL_GUARDED_BY(mutex);
   };
   const std::shared_ptr<Cuts> cuts_ = std::make_shared<Cuts>();
 };

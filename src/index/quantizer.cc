@@ -154,6 +154,7 @@ Sq8Quantizer::Sq8Quantizer(Metric metric, std::vector<float> low, std::vector<fl
   VECTRON_CHECK(low_.size() == range_.size());
   for (size_t d = 0; d < low_.size(); ++d) step_[d] = range_[d] / 255.0f;
   if (!is_dot()) ChooseSteps();
+  PlaceCodes();
   // Where all were the same, whatever differs is outside.
   for (size_t d = 0; d < low_.size(); ++d) {
     inverse_step_[d] = step_[d] > 0 ? ToFloat(1.0 / step_[d]) : FLT_MAX;
@@ -201,8 +202,24 @@ void Sq8Quantizer::ChooseSteps() {
   }
 }
 
+// Where steps are wider than a range asks for, codes are left over: half of them on either side, so
+// that what comes from below the range does not look like what is at its lower end. Where all were
+// the same, that is in the middle, and what differs from it is clipped to one end or the other.
+void Sq8Quantizer::PlaceCodes() {
+  origin_ = low_;
+  if (integral_ || is_dot()) return;
+  for (size_t d = 0; d < low_.size(); ++d) {
+    if (step_[d] == 0) {
+      step_[d] = std::max(std::nextafter(std::abs(low_[d]), FLT_MAX) - std::abs(low_[d]), FLT_MIN);
+    }
+    const double over = 255.0 * step_[d] - range_[d];
+    if (over > 0) origin_[d] = ToFloat(low_[d] - over / 2);
+  }
+}
+
 size_t Sq8Quantizer::Encode(const float* vector, uint8_t* code) const {
-  size_t misfits = kernels_->encode(vector, low_.data(), inverse_step_.data(), low_.size(), code);
+  size_t misfits =
+      kernels_->encode(vector, origin_.data(), inverse_step_.data(), low_.size(), code);
   std::memset(code + low_.size(), 0, padded_ - low_.size());
   if (integral_) {
     misfits = 0;
@@ -213,7 +230,7 @@ size_t Sq8Quantizer::Encode(const float* vector, uint8_t* code) const {
 
 void Sq8Quantizer::Decode(const uint8_t* code, float* vector) const {
   for (size_t d = 0; d < low_.size(); ++d) {
-    vector[d] = low_[d] + step_[d] * static_cast<float>(code[d]);
+    vector[d] = origin_[d] + step_[d] * static_cast<float>(code[d]);
   }
 }
 
@@ -224,7 +241,7 @@ void Sq8Quantizer::Prepare(const float* query, Prepared* prepared) const {
   }
   thread_local std::vector<uint8_t> code;
   code.resize(padded_);
-  kernels_->encode(query, low_.data(), inverse_step_.data(), low_.size(), code.data());
+  kernels_->encode(query, origin_.data(), inverse_step_.data(), low_.size(), code.data());
   std::memset(code.data() + low_.size(), 0, padded_ - low_.size());
   PrepareCode(code.data(), prepared);
 }

@@ -36,7 +36,7 @@ struct Prepared {
   float scale = 1;
 };
 
-// Scalar quantisation to 8 bits a dimension: x[d] is about low[d] + step[d] *
+// Scalar quantisation to 8 bits a dimension: x[d] is about origin[d] + step[d] *
 // code[d], with ranges learnt from the data.
 //
 // For l2, and for cosine, which orders directions as l2 does, the distance between codes is a sum
@@ -90,6 +90,7 @@ class Sq8Quantizer {
   // Whether the codes themselves are compared, byte by byte.
   bool compares_bytes() const { return metric_ == Metric::kManhattan && weights_.empty(); }
   void ChooseSteps();
+  void PlaceCodes();
   void PrepareDot(const float* query, Prepared* prepared) const;
   void Sums(const Prepared& prepared, const std::byte* const* rows, size_t count,
             uint32_t* sums) const;
@@ -100,6 +101,7 @@ class Sq8Quantizer {
   const Kernels* kernels_;
   std::vector<float> low_;
   std::vector<float> range_;
+  std::vector<float> origin_;  // what code 0 stands for
   std::vector<float> step_;
   std::vector<float> inverse_step_;
   std::vector<int16_t> weights_;  // not for dot; padded; empty: all 1

@@ -145,5 +145,40 @@ TEST(Quantizer, ADimensionThatNeverChangesDoesNoHarm) {
   EXPECT_EQ(CodeDistance(constant, std::vector<float>(8, 0.5f), std::vector<float>(8, 0.5f)), 0.0f);
 }
 
+// Whether it comes from above or from below.
+TEST(Quantizer, WhatDiffersFromADimensionThatNeverChangedIsSeen) {
+  for (const Metric metric : {Metric::kL2, Metric::kManhattan}) {
+    for (const float value : {0.5f, 1.0f, -1.0f, 1e-20f, 12345.678f, -1e30f}) {
+      const std::vector<float> same(8, value);
+      const Sq8Quantizer quantizer = LearnFrom(metric, Vectors(3, same));
+      EXPECT_EQ(CodeDistance(quantizer, same, same), 0.0f);
+      for (const float factor : {-1.0f, 1.0f}) {
+        std::vector<float> other = same;
+        other[3] += factor * std::max(1.0f, std::abs(value) / 2);
+        EXPECT_GT(CodeDistance(quantizer, same, other), 0.0f) << value << " " << factor;
+        EXPECT_GT(CodeDistance(quantizer, other, same), 0.0f) << value << " " << factor;
+      }
+    }
+  }
+}
+
+// Beside one that varies, too: its steps are too wide for the other's range.
+TEST(Quantizer, WhatComesFromOutsideANarrowRangeIsSeenOnBothSides) {
+  Vectors vectors(300, std::vector<float>(8));
+  for (size_t i = 0; i < vectors.size(); ++i) {
+    vectors[i][0] = static_cast<float>(i);
+    vectors[i][1] = 5 + 1e-4f * static_cast<float>(i % 7);
+  }
+  const Sq8Quantizer quantizer = LearnFrom(Metric::kL2, vectors);
+  for (const float offset : {-20.0f, 20.0f}) {
+    std::vector<float> other = vectors[0];
+    other[1] += offset;
+    const double seen = quantizer.scale() * CodeDistance(quantizer, vectors[0], other);
+    // Codes end before that, but not at the range.
+    EXPECT_GT(std::sqrt(seen), 10) << offset;
+    EXPECT_LT(std::sqrt(seen), 21) << offset;
+  }
+}
+
 }  // namespace
 }  // namespace vectron::index

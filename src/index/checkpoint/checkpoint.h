@@ -17,6 +17,10 @@ struct CheckpointCut {
   uint64_t slot_count = 0;
   uint64_t live_count = 0;
   std::vector<uint64_t> live;  // one bit a slot
+
+  bool Live(uint64_t slot) const {
+    return slot < slot_count && ((live[slot >> 6] >> (slot & 63)) & 1) != 0;
+  }
 };
 
 // Writes a checkpoint while the index goes on living: the vectors exactly as at the
@@ -40,7 +44,6 @@ class CheckpointWriter {
     uint64_t linked = 0;
   };
 
-  bool Live(uint64_t slot) const { return (cut_.live[slot >> 6] >> (slot & 63)) & 1; }
   void FindLinked();
   Status WriteRanges(File* file);
   Status WriteSlots(uint64_t first, uint64_t count, File* file);

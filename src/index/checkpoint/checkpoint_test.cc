@@ -19,13 +19,11 @@ using testing::ByteVectors;
 using testing::ClusteredVectors;
 using testing::ConsolidateAll;
 using ::testing::HasSubstr;
-using testing::LabelOf;
 using testing::LinkAll;
 using testing::MakeIndex;
 using testing::PutAll;
 using testing::ReadFile;
 using testing::RecallAt10;
-using testing::SearchOrDie;
 using testing::TempFile;
 using testing::Vectors;
 using testing::WriteFile;
@@ -155,6 +153,49 @@ TEST(Checkpoint, SlotsAreFreedAfterTheWatermark) {
   ConsolidateAll(*index);
   EXPECT_EQ(index->Stats().deleted_count, 100u);
   watermark.reset();
+  ConsolidateAll(*index);
+  EXPECT_EQ(index->Stats().deleted_count, 0u);
+}
+
+// However long a checkpoint takes, what was put and deleted meanwhile is not kept for it.
+TEST(Checkpoint, AWatermarkKeepsNothingButItsCut) {
+  constexpr size_t kCount = 500;
+  const IndexOptions options = OptionsOf(8);
+  const auto index = MakeIndex(options);
+  std::vector<Slot> slots = PutAll(*index, ClusteredVectors(kCount, 8, 1));
+  LinkAll(*index);
+  const auto expected = ContentOf(*index);
+  auto watermark = index->Cut();
+  for (uint64_t round = 0; round < 8; ++round) {
+    const Vectors others = ClusteredVectors(kCount, 8, 2 + round);
+    for (size_t i = 0; i < kCount; ++i) {
+      const auto slot = index->Put(others[i], i);
+      ASSERT_TRUE(slot.ok());
+      index->Delete(slots[i]);
+      slots[i] = *slot;
+    }
+    LinkAll(*index);
+    ConsolidateAll(*index);
+  }
+  // The cut, what lives, and as much again that is dead or not linked yet.
+  EXPECT_LE(index->Stats().slot_count, 4 * kCount);
+  const TempFile file;
+  ASSERT_TRUE(index->WriteCheckpoint(*watermark, file.path(), 0).ok());
+  const auto loaded = VectorIndex::Load(options, file.path());
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ(ContentOf(**loaded), expected);
+  // A second cut holds its own when the first is gone.
+  const auto then = ContentOf(*index);
+  auto second = index->Cut();
+  watermark.reset();
+  for (const Slot slot : slots) index->Delete(slot);
+  ConsolidateAll(*index);
+  EXPECT_EQ(index->Stats().deleted_count, kCount);
+  ASSERT_TRUE(index->WriteCheckpoint(*second, file.path(), 0).ok());
+  const auto again = VectorIndex::Load(options, file.path());
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(ContentOf(**again), then);
+  second.reset();
   ConsolidateAll(*index);
   EXPECT_EQ(index->Stats().deleted_count, 0u);
 }

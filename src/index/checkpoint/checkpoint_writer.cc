@@ -198,7 +198,7 @@ void CheckpointWriter::CollectVectors(uint64_t first, uint64_t count) {
     const auto slot = static_cast<Slot>(first + i);
     const uint8_t state = core_.graph.State(slot);
     const bool linked = (linked_[slot >> 6] >> (slot & 63)) & 1 && (state & Graph::kLinked);
-    const bool live = Live(slot);
+    const bool live = cut_.Live(slot);
     if (!live && !(linked && (state & Graph::kDead))) continue;
     flags_[i] =
         static_cast<uint8_t>(kSlotPresent | (live ? kSlotLive : 0) | (linked ? kSlotLinked : 0));

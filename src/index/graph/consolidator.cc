@@ -56,7 +56,9 @@ bool Consolidator::Step(std::vector<Slot>* freed) {
 
 bool Consolidator::Begin() {
   const uint64_t linked_count = context_.linked_count.load(std::memory_order_relaxed);
-  if (dead_count() == 0 || dead_count() * kDeadPart < linked_count) return false;
+  LetGo();
+  const uint64_t dead = dead_count() - held_count_.load(std::memory_order_relaxed);
+  if (dead == 0 || dead * kDeadPart < linked_count) return false;
   TakeDead();
   if (doomed_.empty()) return false;
   for (const Slot slot : doomed_) context_.doomed.Set(slot);
@@ -71,13 +73,30 @@ void Consolidator::TakeDead() {
   // Asked under the lock: a slot that is deleted after a cut gets among the dead after the cut is
   // known, so what is here was either deleted before it, or is found to be deleted after it.
   const uint64_t oldest_cut = context_.oldest_cut();
-  const auto end = std::partition_point(
-      dead_.begin(), dead_.end(), [&](const Dead& dead) { return dead.sequence < oldest_cut; });
-  const auto ready = std::stable_partition(dead_.begin(), end, [&](const Dead& dead) {
-    return !(context_.graph.State(dead.slot) & Graph::kSettled);
-  });
-  for (auto dead = ready; dead != end; ++dead) doomed_.push_back(dead->slot);
-  dead_.erase(ready, end);
+  const auto in_cuts = context_.in_cuts();
+  if (held_.empty()) held_since_ = oldest_cut;
+  std::vector<Dead> left;
+  for (const Dead& dead : dead_) {
+    if (oldest_cut != kNoCut && in_cuts(dead.slot, dead.sequence)) {
+      held_.push_back(dead);
+    } else if (context_.graph.State(dead.slot) & Graph::kSettled) {
+      doomed_.push_back(dead.slot);
+    } else {
+      left.push_back(dead);
+    }
+  }
+  dead_ = std::move(left);
+  held_count_.store(held_.size(), std::memory_order_relaxed);
+}
+
+// What a cut held that is gone may still be in others: it is asked for again.
+void Consolidator::LetGo() {
+  if (held_count_.load(std::memory_order_relaxed) == 0) return;
+  MutexLock lock(dead_mutex_);
+  if (context_.oldest_cut() == held_since_) return;
+  dead_.insert(dead_.end(), held_.begin(), held_.end());
+  held_.clear();
+  held_count_.store(0, std::memory_order_relaxed);
 }
 
 // To the living node of the highest level; to any linked node if none lives.

@@ -19,7 +19,8 @@ namespace vectron::index {
 //   4. every guard of before is left (nobody stands on a doomed node);
 //   5. the slots are free.
 // Each Step does a bounded piece of that. A slot that was live at the cut of a
-// checkpoint that is still being written is not doomed: the file may need it.
+// checkpoint that is still being written is not doomed: the file may need it. One that
+// was put since is.
 //
 // Thread-safe: one Step works at a time, others return at once.
 class Consolidator {
@@ -32,19 +33,23 @@ class Consolidator {
     SlotBitmap& doomed;  // written only here
     // How distances are measured now; under a guard.
     std::function<Scorer()> scorer;
-    // The cut of the oldest checkpoint that is being written; the greatest number without one.
+    // The cut of the oldest checkpoint that is being written, or kNoCut.
     std::function<uint64_t()> oldest_cut;
+    // Tells whether a slot that was deleted at `sequence` was live at the cut of one of those that
+    // are being written now.
+    std::function<std::function<bool(Slot slot, uint64_t sequence)>()> in_cuts;
     const std::atomic<uint64_t>& slot_count;
     std::atomic<uint64_t>& linked_count;  // nodes in the graph
   };
+
+  static constexpr uint64_t kNoCut = ~uint64_t{0};
 
   explicit Consolidator(Context context);
 
   // Apply thread. `sequence`: numbers deletions and cuts in the order of their
   // happening; never less than at the call before.
   void AddDead(Slot slot, uint64_t sequence);
-  // True if it did something. Slots deleted after the oldest cut are left alone;
-  // freed slots are appended to `freed`.
+  // True if it did something. Freed slots are appended to `freed`.
   bool Step(std::vector<Slot>* freed);
 
   uint64_t dead_count() const { return dead_count_.load(std::memory_order_relaxed); }
@@ -59,6 +64,7 @@ class Consolidator {
   bool Begin() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Moves what may be freed from dead_ to doomed_.
   void TakeDead() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void LetGo();
   void MoveEntry() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Unmark() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Free(std::vector<Slot>* freed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -68,7 +74,10 @@ class Consolidator {
   std::atomic<uint64_t> dead_count_{0};  // dead or doomed, not free yet
 
   Mutex dead_mutex_;
-  std::vector<Dead> dead_ ABSL_GUARDED_BY(dead_mutex_);  // in the order of their deletion
+  std::vector<Dead> dead_ ABSL_GUARDED_BY(dead_mutex_);
+  std::vector<Dead> held_ ABSL_GUARDED_BY(dead_mutex_);  // by cuts, the oldest of which is:
+  uint64_t held_since_ ABSL_GUARDED_BY(dead_mutex_) = kNoCut;
+  std::atomic<uint64_t> held_count_{0};
 
   Mutex mutex_;
   Phase phase_ ABSL_GUARDED_BY(mutex_) = Phase::kIdle;

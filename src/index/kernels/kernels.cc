@@ -1,7 +1,12 @@
 #include "index/kernels/kernels.h"
 
+#include <absl/strings/ascii.h>
+
 #include <cstdlib>
+#include <string>
 #include <string_view>
+
+#include "common/logging.h"
 
 #if defined(__aarch64__)
 #include <sys/auxv.h>
@@ -26,6 +31,19 @@ const char* IsaName(Isa isa) {
   }
   return "unknown";
 }
+
+namespace {
+
+// Whether `text` names it, in any case and with or without dashes (AVX512-VNNI).
+bool IsNameOf(Isa isa, std::string_view text) {
+  std::string plain;
+  for (const char c : text) {
+    if (c != '-' && c != '_') plain += absl::ascii_tolower(static_cast<unsigned char>(c));
+  }
+  return plain == IsaName(isa);
+}
+
+}  // namespace
 
 #if defined(__x86_64__)
 
@@ -92,16 +110,32 @@ const Kernels& KernelsFor(Isa) { return kScalarKernels; }
 
 #endif
 
+const Kernels& ChooseKernels(const char* wanted, const char** complaint) {
+  *complaint = wanted == nullptr ? nullptr : "is no instruction set";
+  Isa best = Isa::kScalar;
+  for (const Isa isa : kIsas) {
+    const bool is_wanted = wanted != nullptr && IsNameOf(isa, wanted);
+    if (!IsaSupported(isa)) {
+      if (is_wanted) *complaint = "is not supported by this processor";
+      continue;
+    }
+    best = isa;
+    if (!is_wanted) continue;
+    *complaint = nullptr;
+    break;
+  }
+  return KernelsFor(best);
+}
+
 const Kernels& BestKernels() {
   static const Kernels& best = []() -> const Kernels& {
-    const char* forced = std::getenv("VECTRON_ISA");
-    Isa found = Isa::kScalar;
-    for (const Isa isa : kIsas) {
-      if (!IsaSupported(isa)) continue;
-      found = isa;
-      if (forced != nullptr && std::string_view(forced) == IsaName(isa)) break;
+    const char* wanted = std::getenv("VECTRON_ISA");
+    const char* complaint = nullptr;
+    const Kernels& chosen = ChooseKernels(wanted, &complaint);
+    if (complaint != nullptr) {
+      VECTRON_LOG_WARN("VECTRON_ISA: '{}' {}; {} is used", wanted, complaint, chosen.name);
     }
-    return KernelsFor(found);
+    return chosen;
   }();
   return best;
 }

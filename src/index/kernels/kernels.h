@@ -84,9 +84,12 @@ bool IsaSupported(Isa isa);    // by this processor
 // The scalar ones where this program has no others, being for another family.
 const Kernels& KernelsFor(Isa isa);
 
-// The best for this processor; VECTRON_ISA=<name> in the environment asks for
-// a lesser one (a name that is unknown or not supported is ignored). Chosen
-// once a process.
+// Those of the instruction set named `wanted` (in any case, with or without dashes), else the best
+// for this processor. `complaint` says why it is not what was wanted; nullptr if it is, or if
+// nothing was (`wanted` is nullptr).
+const Kernels& ChooseKernels(const char* wanted, const char** complaint);
+// What VECTRON_ISA in the environment asks for, else the best for this processor; a complaint is
+// logged. Chosen once a process.
 const Kernels& BestKernels();
 
 // One file each.

@@ -426,5 +426,35 @@ TEST(Kernels, TheBestOnesAreSupported) {
   EXPECT_TRUE(found);
 }
 
+TEST(ChooseKernels, AsAskedFor) {
+  const char* complaint = "";
+  for (const Isa isa : kIsas) {
+    const Kernels& chosen = ChooseKernels(IsaName(isa), &complaint);
+    if (IsaSupported(isa)) {
+      EXPECT_EQ(&chosen, &KernelsFor(isa));
+      EXPECT_EQ(complaint, nullptr);
+    } else {
+      EXPECT_STREQ(complaint, "is not supported by this processor") << IsaName(isa);
+    }
+  }
+  EXPECT_EQ(&ChooseKernels("Scalar", &complaint), &kScalarKernels);
+  EXPECT_EQ(complaint, nullptr);
+}
+
+TEST(ChooseKernels, ElseTheBest) {
+  const char* complaint = "";
+  const Kernels& best = ChooseKernels(nullptr, &complaint);
+  EXPECT_EQ(complaint, nullptr);
+  EXPECT_EQ(&ChooseKernels("sse9", &complaint), &best);
+  EXPECT_STREQ(complaint, "is no instruction set");
+  EXPECT_EQ(&ChooseKernels("", &complaint), &best);
+  EXPECT_STREQ(complaint, "is no instruction set");
+  // An alias, whether this processor has it or not.
+  ChooseKernels("avx512-vnni", &complaint);
+  if (complaint != nullptr) {
+    EXPECT_STRNE(complaint, "is no instruction set");
+  }
+}
+
 }  // namespace
 }  // namespace vectron::index

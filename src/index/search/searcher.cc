@@ -9,8 +9,10 @@ namespace vectron::index {
 namespace {
 
 constexpr size_t kScanBatch = 32;
-// Slots of a scan between two looks at the clock.
-constexpr size_t kSlotsPerLook = 4096;
+// Bytes of rows, and slots at the most and at the least, of a scan between two looks at the clock.
+constexpr size_t kBytesPerLook = size_t{2} << 20;
+constexpr size_t kSlotsPerLookMax = 4096;
+constexpr size_t kSlotsPerLookMin = 2 * kScanBatch;
 // Of what is to be found: Collect gives up before it has come by more that does not pass.
 constexpr size_t kCollectBeamFactor = 8;
 // Where fewer than a quarter pass, matches that are all far from the query are sought
@@ -26,9 +28,11 @@ constexpr size_t kTieWidthMax = 4096;
 constexpr size_t kTieWidening = 8;
 
 // A pool is an array, in which what comes in moves what is behind it: beams beyond this that hold
-// more than a part of the index cost less as a scan of all of it, and find all.
+// more than a part of the index, or whose square is more than so many times it (100,000 vectors:
+// from 10,000 on; a million: from 31,600 on), cost less as a scan of all of it, and find all.
 constexpr size_t kPoolMax = 4096;
 constexpr uint64_t kPartOfTheIndex = 8;
+constexpr uint64_t kSquareOfTheIndex = 1000;
 
 struct ScanBatch {
   size_t count = 0;
@@ -52,10 +56,12 @@ bool Searcher::Scan(const Scorer& scorer, const Prepared& query, ForEachSlot&& f
     }
     batch->count = 0;
   };
+  const size_t slots_per_look =
+      std::clamp(kBytesPerLook / scorer.row_bytes(), kSlotsPerLookMin, kSlotsPerLookMax);
   size_t looked_at = 0;
   bool finished = true;
   const auto go_on = [&] {
-    if (++looked_at % kSlotsPerLook == 0 && limit_.Passed()) finished = false;
+    if (++looked_at % slots_per_look == 0 && limit_.Passed()) finished = false;
     return finished;
   };
   for_each_slot(go_on, [&](Slot slot) {
@@ -182,7 +188,8 @@ bool Searcher::WantsMuchOfTheIndex() const {
   const size_t wanted = options_.exact ? options_.k : std::max(options_.k, options_.ef);
   if (wanted <= kPoolMax) return false;
   const uint64_t live = core_.live_count.load(std::memory_order_relaxed);
-  return options_.exact || wanted >= live / kPartOfTheIndex;
+  if (options_.exact || wanted >= live / kPartOfTheIndex) return true;
+  return uint64_t{wanted} * wanted >= live * kSquareOfTheIndex;
 }
 
 bool Searcher::Better(const Hit& a, const Hit& b) const {
