@@ -13,9 +13,11 @@
 namespace vectron::index {
 namespace {
 
+using testing::ClusteredVectors;
 using testing::LinkAll;
 using testing::MakeIndex;
 using testing::PutAll;
+using testing::RecallAt10;
 using testing::Vectors;
 
 double Normal(Random& random) {
@@ -360,6 +362,27 @@ TEST(Recall, AClumpOfIdenticalVectorsIsNoTrap) {
     EXPECT_GE(Recall(*index, data.queries, 512), 0.98);
     EXPECT_EQ(Recall(*index, Same(1, 32, 1), 64), 1);
   }
+}
+
+// The few links that lead to an island are those that full lists would drop first: nothing else is
+// as far.
+TEST(Recall, AFarIslandIsFound) {
+  constexpr size_t kCount = 20'000;
+  constexpr size_t kPart = 333;
+  Vectors vectors = ClusteredVectors(kCount, 32, 5, /*cluster_count=*/1);
+  Vectors island;
+  for (size_t i = 0; i < kCount; ++i) {
+    vectors[i][0] *= 0.1f;
+    if (i % kPart != 1) continue;
+    vectors[i][0] = 100;
+    island.push_back(vectors[i]);
+  }
+  IndexOptions options;
+  options.dimension = 32;
+  const auto index = MakeIndex(options);
+  PutAll(*index, vectors);
+  LinkAll(*index);
+  EXPECT_GE(RecallAt10(*index, island, 128), 0.75);  // .67 with lists that are always full
 }
 
 }  // namespace

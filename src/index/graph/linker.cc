@@ -25,6 +25,11 @@ constexpr size_t kLinksMin = 4;
 // long one; last those of its farther neighbours, and those that linked themselves to it since,
 // without which clusters fall apart.
 constexpr size_t kSuccessors = 12;
+// A full list that one more would join is chosen anew, and this part of it is left empty: the next
+// ones join without that. Of what it then has no room for, so many are looked at for whether they
+// lead to where nothing else does.
+constexpr size_t kRoomPart = 8;
+constexpr size_t kApartMax = 8;
 
 }  // namespace
 
@@ -145,7 +150,8 @@ void Linker::AddLink(const Scorer& scorer, Slot from, int level, Slot to, LinkSc
   std::erase_if(neighbours, [&](Slot slot) { return doomed_.Test(slot); });
   Measure(scorer, from, scratch);
   PreferLive(&scratch->candidates);
-  Select(scorer, graph_.degree_max(level), scratch);
+  const size_t degree_max = graph_.degree_max(level);
+  Select(scorer, degree_max - degree_max / kRoomPart, scratch, kApartMax);
   graph_.SetLinks(from, level, scratch->selected);
 }
 
@@ -322,37 +328,56 @@ void Linker::ThinTwins(const Scorer& scorer, size_t twins_max,
 }
 
 // Up to `count_max` of scratch->candidates into scratch->selected; earlier ones go first.
-void Linker::Select(const Scorer& scorer, size_t count_max, LinkScratch* scratch) const {
+void Linker::Select(const Scorer& scorer, size_t count_max, LinkScratch* scratch,
+                    size_t apart_max) const {
   scratch->selected.clear();
   ThinTwins(scorer, count_max / 2, &scratch->candidates);
-  Extend(scorer, count_max, scratch);
+  Extend(scorer, count_max, scratch, apart_max);
 }
 
-// The same, beside what scratch->selected has already.
-void Linker::Extend(const Scorer& scorer, size_t count_max, LinkScratch* scratch) const {
+// The same, beside what scratch->selected has already. Of what is left over when that is full, the
+// first `apart_max` are looked at: one that is nearer to the node than to any selected one leads to
+// where none of these does, and takes the place of the farthest that does not.
+void Linker::Extend(const Scorer& scorer, size_t count_max, LinkScratch* scratch,
+                    size_t apart_max) const {
   constexpr size_t kBatch = 8;
   std::vector<Slot>& selected = scratch->selected;
   std::vector<const std::byte*>& rows = scratch->rows;
+  std::vector<uint8_t>& crowded = scratch->crowded;
   rows.clear();
   for (const Slot slot : selected) {
     rows.push_back(scorer.Row(slot));
     scorer.Prefetch(rows.back());
   }
+  crowded.assign(selected.size(), 0);
   float distances[kBatch];
   for (const Candidate& candidate : scratch->candidates) {
-    if (selected.size() == count_max) break;
+    const bool is_left_over = selected.size() == count_max;
+    if (is_left_over && apart_max-- == 0) break;
+    const float alpha = is_left_over ? 1.0f : alpha_;
     bool occluded = false;
+    bool is_crowded = false;
     if (!selected.empty()) scorer.PrepareSlot(candidate.slot, &scratch->pivot);
     for (size_t first = 0; first < selected.size() && !occluded; first += kBatch) {
       const size_t count = std::min(kBatch, selected.size() - first);
       scorer.Distances(scratch->pivot, rows.data() + first, count, distances);
       for (size_t i = 0; i < count; ++i) {
-        occluded = occluded || alpha_ * distances[i] < candidate.distance;
+        occluded = occluded || alpha * distances[i] < candidate.distance;
+        is_crowded = is_crowded || distances[i] < candidate.distance;
       }
     }
     if (occluded) continue;
+    if (is_left_over) {
+      const auto last = std::find(crowded.rbegin(), crowded.rend(), 1);
+      if (last == crowded.rend()) break;
+      const auto place = crowded.rend() - last - 1;
+      crowded.erase(crowded.begin() + place);
+      selected.erase(selected.begin() + place);
+      rows.erase(rows.begin() + place);
+    }
     selected.push_back(candidate.slot);
     rows.push_back(scorer.Row(candidate.slot));
+    crowded.push_back(is_crowded ? 1 : 0);
   }
 }
 

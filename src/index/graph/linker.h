@@ -17,6 +17,7 @@ struct LinkScratch {
   std::vector<Candidate> candidates;
   std::vector<Slot> neighbours;
   std::vector<Slot> selected;
+  std::vector<uint8_t> crowded;  // whether a nearer one that was selected is nearer to it
   std::vector<const std::byte*> rows;
   std::vector<float> distances;
   std::array<std::vector<Slot>, kLevelMax + 1> lists;
@@ -65,8 +66,10 @@ class Linker {
   double Unit(const float* exact, size_t count) const;
   float TwinMax(const Scorer& scorer) const;
   void ThinTwins(const Scorer& scorer, size_t twins_max, std::vector<Candidate>* candidates) const;
-  void Select(const Scorer& scorer, size_t count_max, LinkScratch* scratch) const;
-  void Extend(const Scorer& scorer, size_t count_max, LinkScratch* scratch) const;
+  void Select(const Scorer& scorer, size_t count_max, LinkScratch* scratch,
+              size_t apart_max = 0) const;
+  void Extend(const Scorer& scorer, size_t count_max, LinkScratch* scratch,
+              size_t apart_max = 0) const;
 
   Graph& graph_;
   const SlotBitmap& live_;
