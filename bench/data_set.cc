@@ -11,13 +11,33 @@
 namespace vectron::bench {
 namespace {
 
-std::vector<float> ReadRows(const VectorFile& file, size_t limit, bool normalize) {
+Status CheckRow(std::span<const float> row, const std::string& name, size_t i, Metric metric) {
+  if (!std::all_of(row.begin(), row.end(), [](float x) { return std::isfinite(x); })) {
+    return InvalidArgument(fmt::format("{}: row {} is not finite", name, i));
+  }
+  const bool zero = std::all_of(row.begin(), row.end(), [](float x) { return x == 0; });
+  if (zero && metric == Metric::kCosine) {
+    return InvalidArgument(fmt::format("{}: row {} is all zeros, which has no cosine", name, i));
+  }
+  return OkStatus();
+}
+
+// Of the first `limit` rows; at least one.
+StatusOr<size_t> CountRows(const VectorFile& file, const std::string& name, size_t limit) {
   const size_t count = std::min(file.count(), limit);
+  if (count == 0) return InvalidArgument(fmt::format("{}: no vectors", name));
+  return count;
+}
+
+StatusOr<std::vector<float>> ReadRows(const VectorFile& file, const std::string& name, size_t limit,
+                                      Metric metric) {
+  VECTRON_ASSIGN_OR_RETURN(const size_t count, CountRows(file, name, limit));
   std::vector<float> rows(count * file.dimension());
   for (size_t i = 0; i < count; ++i) {
     const std::span<float> row(rows.data() + i * file.dimension(), file.dimension());
     file.CopyRow(i, row);
-    if (!normalize) continue;
+    VECTRON_RETURN_IF_ERROR(CheckRow(row, name, i, metric));
+    if (metric != Metric::kCosine) continue;
     double squares = 0;
     for (const float x : row) squares += static_cast<double>(x) * x;
     for (float& x : row) x = static_cast<float>(x / std::sqrt(squares));
@@ -28,18 +48,11 @@ std::vector<float> ReadRows(const VectorFile& file, size_t limit, bool normalize
 }  // namespace
 
 Status CheckRows(const VectorFile& file, const std::string& name, size_t limit, Metric metric) {
-  const size_t count = std::min(file.count(), limit);
-  if (count == 0) return InvalidArgument(fmt::format("{}: no vectors", name));
+  VECTRON_ASSIGN_OR_RETURN(const size_t count, CountRows(file, name, limit));
   std::vector<float> row(file.dimension());
   for (size_t i = 0; i < count; ++i) {
     file.CopyRow(i, row);
-    if (!std::all_of(row.begin(), row.end(), [](float x) { return std::isfinite(x); })) {
-      return InvalidArgument(fmt::format("{}: row {} is not finite", name, i));
-    }
-    const bool zero = std::all_of(row.begin(), row.end(), [](float x) { return x == 0; });
-    if (zero && metric == Metric::kCosine) {
-      return InvalidArgument(fmt::format("{}: row {} is all zeros, which has no cosine", name, i));
-    }
+    VECTRON_RETURN_IF_ERROR(CheckRow(row, name, i, metric));
   }
   return OkStatus();
 }
@@ -50,12 +63,11 @@ StatusOr<DataSet> ReadDataSet(const DataSetFiles& files, Metric metric) {
   if (base.dimension() != queries.dimension()) {
     return InvalidArgument("base and queries have different dimensions");
   }
-  VECTRON_RETURN_IF_ERROR(CheckRows(base, files.base, files.base_limit, metric));
-  VECTRON_RETURN_IF_ERROR(CheckRows(queries, files.queries, files.query_limit, metric));
   DataSet data;
   data.dimension = base.dimension();
-  data.base = ReadRows(base, files.base_limit, metric == Metric::kCosine);
-  data.queries = ReadRows(queries, files.query_limit, metric == Metric::kCosine);
+  VECTRON_ASSIGN_OR_RETURN(data.base, ReadRows(base, files.base, files.base_limit, metric));
+  VECTRON_ASSIGN_OR_RETURN(data.queries,
+                           ReadRows(queries, files.queries, files.query_limit, metric));
   if (files.truth.empty() || data.count() < base.count()) return data;
   VECTRON_ASSIGN_OR_RETURN(const IdFile truth, IdFile::Open(files.truth));
   if (truth.count() < data.query_count() || truth.width() < kK) {

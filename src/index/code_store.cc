@@ -56,9 +56,9 @@ bool CodeStore::Restore(Sq8Quantizer quantizer, uint64_t sample_count, uint64_t 
   return true;
 }
 
-size_t CodeStore::RestoreCode(Slot slot) {
+size_t CodeStore::RestoreCode(Slot slot, const float* vector) {
   CodeSet* set = current_.load(std::memory_order_acquire);
-  return set != nullptr ? EncodeRow(*set, slot) : 0;
+  return set != nullptr ? EncodeRow(*set, slot, vector) : 0;
 }
 
 bool CodeStore::RestoreExact(Slot slot, const uint8_t* values) {
@@ -123,13 +123,16 @@ void CodeStore::Learn() {
     // What the sample holds must not be overwritten meanwhile.
     const EpochManager::Guard guard = epochs_.Enter();
     const std::vector<Slot> sample = SampleSlots();
+    std::vector<float> scratch;
     if (sample.empty()) return;
-    set = std::make_shared<CodeSet>(
-        Sq8Quantizer::Learn(
-            space_.metric(), space_.dimension(), sample.size(),
-            [&](size_t i, float* row) { space_.Normalize(VectorOf(sample[i]), row); },
-            space_.kernels()),
-        sample.size(), slot_count_.load(std::memory_order_acquire));
+    set = std::make_shared<CodeSet>(Sq8Quantizer::Learn(
+                                        space_.metric(), space_.dimension(), sample.size(),
+                                        [&](size_t i, float* row) {
+                                          space_.Normalize(
+                                              space_.vectors().Vector(sample[i], &scratch), row);
+                                        },
+                                        space_.kernels()),
+                                    sample.size(), slot_count_.load(std::memory_order_acquire));
   }
   uint64_t slots = 0;
   {
@@ -170,16 +173,7 @@ std::vector<Slot> CodeStore::SampleSlots() const {
   return sample;
 }
 
-// Until the calling thread asks for the next one.
-const float* CodeStore::VectorOf(Slot slot) const {
-  const VectorStore& vectors = space_.vectors();
-  thread_local std::vector<float> scratch;
-  scratch.resize(vectors.dimension());
-  return vectors.Vector(vectors.Row(slot), scratch.data());
-}
-
-size_t CodeStore::EncodeRow(CodeSet& set, Slot slot) const {
-  const float* vector = VectorOf(slot);
+size_t CodeStore::EncodeRow(CodeSet& set, Slot slot, const float* vector) const {
   if (space_.metric() != Metric::kCosine) return set.quantizer.Encode(vector, set.Row(slot));
   thread_local std::vector<float> normal;
   normal.resize(space_.dimension());
@@ -187,8 +181,8 @@ size_t CodeStore::EncodeRow(CodeSet& set, Slot slot) const {
   return set.quantizer.Encode(normal.data(), set.Row(slot));
 }
 
-void CodeStore::EncodeInto(CodeSet& set, Slot slot) const {
-  const size_t misfits = EncodeRow(set, slot);
+void CodeStore::EncodeInto(CodeSet& set, Slot slot, const float* vector) const {
+  const size_t misfits = EncodeRow(set, slot, vector);
   set.encoded_since.fetch_add(1, std::memory_order_relaxed);
   if (set.encoded_count.fetch_add(1, std::memory_order_relaxed) >= kEncodedMax) {
     set.encoded_count.store(kEncodedMax / 2, std::memory_order_relaxed);
@@ -208,12 +202,14 @@ void CodeStore::CountMisfits(CodeSet& set, size_t misfits) const {
 // when it was put; that a slot is encoded here again is harmless, as nobody
 // reads this generation yet.
 void CodeStore::EncodeAll(CodeSet& set, uint64_t slots) const {
+  std::vector<float> scratch;
   for (uint64_t first = 0; first < slots; first += kSlotsPerGuard) {
     // A used slot is not given to another vector while the guard is held.
     const EpochManager::Guard guard = epochs_.Enter();
     for (uint64_t i = first; i < std::min(slots, first + kSlotsPerGuard); ++i) {
       const auto slot = static_cast<Slot>(i);
-      if (graph_.State(slot) & Graph::kUsed) EncodeInto(set, slot);
+      if (!(graph_.State(slot) & Graph::kUsed)) continue;
+      EncodeInto(set, slot, space_.vectors().Vector(slot, &scratch));
     }
   }
 }

@@ -34,23 +34,23 @@ class CodeStore {
 
   [[nodiscard]] bool Reserve(uint64_t slots);
 
-  // Encodes a vector into every generation in use, then calls publish(), which
+  // Encodes the vector of `slot` into every generation in use, then calls publish(), which
   // makes it visible, before another generation can begin.
   template <typename Publish>
-  void Encode(Slot slot, Publish&& publish) {
+  void Encode(Slot slot, const float* vector, Publish&& publish) {
     MutexLock lock(mutex_);
-    for (Generation& generation : generations_) EncodeInto(*generation.set, slot);
+    for (Generation& generation : generations_) EncodeInto(*generation.set, slot, vector);
     if (generations_.size() > 1) DropUnused();
     publish();
   }
 
   // Before the first search: ranges from a checkpoint. False: no memory. Then, by any
   // number of threads, each slot's code, where there are ranges: RestoreCode encodes
-  // what is in the slot and returns how many components did not fit; RestoreExact takes a
+  // its vector and returns how many components did not fit; RestoreExact takes a
   // vector's whole numbers as its code if they are, else returns false. At last
   // FinishRestore with what they came to.
   [[nodiscard]] bool Restore(Sq8Quantizer quantizer, uint64_t sample_count, uint64_t slots);
-  size_t RestoreCode(Slot slot);
+  size_t RestoreCode(Slot slot, const float* vector);
   bool RestoreExact(Slot slot, const uint8_t* values);
   void FinishRestore(uint64_t encoded_count, uint64_t misfit_count);
 
@@ -72,10 +72,9 @@ class CodeStore {
   bool IsDue(uint64_t live_count) const;
   void Learn();
   std::vector<Slot> SampleSlots() const;
-  const float* VectorOf(Slot slot) const;
   // Returns how many components did not fit.
-  size_t EncodeRow(CodeSet& set, Slot slot) const;
-  void EncodeInto(CodeSet& set, Slot slot) const;
+  size_t EncodeRow(CodeSet& set, Slot slot, const float* vector) const;
+  void EncodeInto(CodeSet& set, Slot slot, const float* vector) const;
   void CountMisfits(CodeSet& set, size_t misfits) const;
   void EncodeAll(CodeSet& set, uint64_t slots) const;
   void DropUnused() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -183,7 +183,7 @@ StatusOr<Slot> HnswIndex::Put(std::span<const float> vector, uint64_t label) {
   core_.graph.Reset(slot);
   core_.live_count.fetch_add(1, std::memory_order_relaxed);
   core_.pending_count.fetch_add(1, std::memory_order_relaxed);
-  core_.codes.Encode(slot, [&] {
+  core_.codes.Encode(slot, vector.data(), [&] {
     if (is_new) core_.slot_count.store(slot + uint64_t{1}, std::memory_order_release);
     core_.graph.AddState(slot, Graph::kUsed);
     core_.live.Set(slot);
@@ -344,8 +344,8 @@ StatusOr<std::vector<float>> HnswIndex::GetVector(Slot slot) const {
   if (slot >= core_.SlotCount() || !core_.live.Test(slot)) {
     return MakeError(Reason::kPointNotFound, fmt::format("slot {} holds no vector", slot));
   }
-  std::vector<float> vector(core_.options.dimension);
-  const float* stored = core_.vectors.Vector(core_.vectors.Row(slot), vector.data());
+  std::vector<float> vector;
+  const float* stored = core_.vectors.Vector(slot, &vector);
   if (stored != vector.data()) vector.assign(stored, stored + vector.size());
   return vector;
 }

@@ -176,10 +176,8 @@ void Scorer::PrepareSlot(Slot slot, Prepared* prepared) const {
   if (codes_ != nullptr) {
     codes_->quantizer.PrepareCode(codes_->Row(slot), prepared);
   } else {
-    const VectorStore& vectors = space_->vectors();
     thread_local std::vector<float> scratch;
-    scratch.resize(vectors.dimension());
-    space_->Prepare(vectors.Vector(vectors.Row(slot), scratch.data()), prepared);
+    space_->Prepare(space_->vectors().Vector(slot, &scratch), prepared);
   }
 }
 

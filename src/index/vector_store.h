@@ -14,6 +14,8 @@ namespace vectron::index {
 
 // Whether all components are whole numbers within 0..255, so that bytes hold them bit for bit.
 bool HoldsBytes(const float* vector, size_t dimension);
+// Of a vector that bytes hold, and back.
+void Narrow(const float* vector, size_t dimension, uint8_t* bytes);
 void Widen(const uint8_t* bytes, size_t dimension, float* vector);
 
 // The vectors as they were put, by slot: slabs of them behind a directory whose place never
@@ -54,6 +56,10 @@ class VectorStore {
     if (!IsBytes(row)) return reinterpret_cast<const float*>(row);
     Widen(reinterpret_cast<const uint8_t*>(row - kBytesMark), dimension_, scratch);
     return scratch;
+  }
+  const float* Vector(Slot slot, std::vector<float>* scratch) const {
+    scratch->resize(dimension_);
+    return Vector(Row(slot), scratch->data());
   }
   static bool IsBytes(const std::byte* row) {
     return reinterpret_cast<uintptr_t>(row) % 2 == kBytesMark;

@@ -32,13 +32,28 @@ std::vector<float> BytesOf(uint64_t slot, size_t dimension = kDimension) {
 }
 
 std::vector<float> Stored(const VectorStore& store, Slot slot) {
-  std::vector<float> vector(store.dimension());
-  const float* stored = store.Vector(store.Row(slot), vector.data());
-  return std::vector<float>(stored, stored + vector.size());
+  std::vector<float> scratch;
+  const float* stored = store.Vector(slot, &scratch);
+  return std::vector<float>(stored, stored + scratch.size());
 }
 
 bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+// Slots [0, count).
+void FillWithBytes(uint64_t count, VectorStore* store) {
+  for (uint64_t i = 0; i < count; ++i) {
+    ASSERT_TRUE(store->Write(static_cast<Slot>(i), BytesOf(i).data()));
+  }
+}
+
+void ExpectBytes(const VectorStore& store, uint64_t count, bool kept_as_bytes) {
+  for (uint64_t i = 0; i < count; ++i) {
+    const auto slot = static_cast<Slot>(i);
+    EXPECT_EQ(VectorStore::IsBytes(store.Row(slot)), kept_as_bytes) << i;
+    EXPECT_TRUE(SameBits(Stored(store, slot), BytesOf(i))) << i;
+  }
 }
 
 TEST(HoldsBytes, OfWholeNumbersOfAByteOnly) {
@@ -62,13 +77,8 @@ TEST(VectorStore, KeepsWholeNumbersInBytes) {
   EpochManager epochs;
   VectorStore store(kDimension, true, epochs);
   ASSERT_TRUE(store.Reserve(kSlots));
-  for (uint64_t i = 0; i < kSlots; ++i) {
-    ASSERT_TRUE(store.Write(static_cast<Slot>(i), BytesOf(i).data()));
-  }
-  for (uint64_t i = 0; i < kSlots; ++i) {
-    EXPECT_TRUE(VectorStore::IsBytes(store.Row(static_cast<Slot>(i))));
-    EXPECT_TRUE(SameBits(Stored(store, static_cast<Slot>(i)), BytesOf(i))) << i;
-  }
+  FillWithBytes(kSlots, &store);
+  ExpectBytes(store, kSlots, true);
   EXPECT_LE(store.memory_bytes(), kSlots * (kDimension + 1) + 3 * kPageBytes);
 }
 
@@ -87,18 +97,13 @@ TEST(VectorStore, GoesOnWithFloatsFromTheFirstThatAsksForThem) {
   EpochManager epochs;
   VectorStore store(kDimension, true, epochs);
   ASSERT_TRUE(store.Reserve(kSlots));
-  for (uint64_t i = 0; i < kOther; ++i) {
-    ASSERT_TRUE(store.Write(static_cast<Slot>(i), BytesOf(i).data()));
-  }
+  FillWithBytes(kOther, &store);
   const uint64_t bytes_before = store.memory_bytes();
   std::vector<float> other = BytesOf(kOther);
   other[5] = -0.0f;
   ASSERT_TRUE(store.Write(kOther, other.data()));
   ASSERT_TRUE(store.Write(kOther + 1, BytesOf(kOther + 1).data()));
-  for (uint64_t i = 0; i < kOther; ++i) {
-    EXPECT_FALSE(VectorStore::IsBytes(store.Row(static_cast<Slot>(i))));
-    EXPECT_TRUE(SameBits(Stored(store, static_cast<Slot>(i)), BytesOf(i))) << i;
-  }
+  ExpectBytes(store, kOther, false);
   EXPECT_TRUE(SameBits(Stored(store, kOther), other));
   EXPECT_TRUE(SameBits(Stored(store, kOther + 1), BytesOf(kOther + 1)));
   EXPECT_GT(store.memory_bytes(), 3 * bytes_before);

@@ -216,7 +216,7 @@ bool CheckpointReader::PlaceRow(Slot slot, const std::byte* row, bool bytes, Wor
     core_.vectors.Restore(slot, worker->vector.data());
   }
   if (!core_.space.Validate(worker->vector, "vector").ok()) return false;
-  worker->misfit_count += core_.codes.RestoreCode(slot);
+  worker->misfit_count += core_.codes.RestoreCode(slot, worker->vector.data());
   return true;
 }
 

@@ -175,9 +175,7 @@ Status CheckpointWriter::WriteSlots(uint64_t first, uint64_t count, File* file) 
   if (bytes) {
     const size_t start = payload_.size();
     payload_.resize(start + rows_.size());
-    for (size_t i = 0; i < rows_.size(); ++i) {
-      payload_[start + i] = static_cast<std::byte>(rows_[i]);
-    }
+    Narrow(rows_.data(), rows_.size(), reinterpret_cast<uint8_t*>(payload_.data() + start));
   } else {
     Append(&payload_, rows_.data(), rows_.size() * sizeof(float));
   }
@@ -193,7 +191,6 @@ void CheckpointWriter::CollectVectors(uint64_t first, uint64_t count) {
   flags_.assign(count, 0);
   labels_.clear();
   rows_.clear();
-  vector_.resize(core_.options.dimension);
   for (uint64_t i = 0; i < count; ++i) {
     const auto slot = static_cast<Slot>(first + i);
     const uint8_t state = core_.graph.State(slot);
@@ -203,7 +200,7 @@ void CheckpointWriter::CollectVectors(uint64_t first, uint64_t count) {
     flags_[i] =
         static_cast<uint8_t>(kSlotPresent | (live ? kSlotLive : 0) | (linked ? kSlotLinked : 0));
     labels_.push_back(core_.labels[slot]);
-    const float* vector = core_.vectors.Vector(core_.vectors.Row(slot), vector_.data());
+    const float* vector = core_.vectors.Vector(slot, &vector_);
     rows_.insert(rows_.end(), vector, vector + vector_.size());
     ++counts_.present;
     counts_.live += live;

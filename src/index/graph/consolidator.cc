@@ -57,7 +57,7 @@ bool Consolidator::Step(std::vector<Slot>* freed) {
 bool Consolidator::Begin() {
   const uint64_t linked_count = context_.linked_count.load(std::memory_order_relaxed);
   LetGo();
-  const uint64_t dead = dead_count() - held_count_.load(std::memory_order_relaxed);
+  const uint64_t dead = dead_count() - held_.size();
   if (dead == 0 || dead * kDeadPart < linked_count) return false;
   TakeDead();
   if (doomed_.empty()) return false;
@@ -77,7 +77,7 @@ void Consolidator::TakeDead() {
   if (held_.empty()) held_since_ = oldest_cut;
   std::vector<Dead> left;
   for (const Dead& dead : dead_) {
-    if (oldest_cut != kNoCut && in_cuts(dead.slot, dead.sequence)) {
+    if (in_cuts(dead.slot, dead.sequence)) {
       held_.push_back(dead);
     } else if (context_.graph.State(dead.slot) & Graph::kSettled) {
       doomed_.push_back(dead.slot);
@@ -86,17 +86,14 @@ void Consolidator::TakeDead() {
     }
   }
   dead_ = std::move(left);
-  held_count_.store(held_.size(), std::memory_order_relaxed);
 }
 
-// What a cut held that is gone may still be in others: it is asked for again.
+// Some of it may still be in other cuts: that is asked again.
 void Consolidator::LetGo() {
-  if (held_count_.load(std::memory_order_relaxed) == 0) return;
+  if (held_.empty() || context_.oldest_cut() == held_since_) return;
   MutexLock lock(dead_mutex_);
-  if (context_.oldest_cut() == held_since_) return;
   dead_.insert(dead_.end(), held_.begin(), held_.end());
   held_.clear();
-  held_count_.store(0, std::memory_order_relaxed);
 }
 
 // To the living node of the highest level; to any linked node if none lives.

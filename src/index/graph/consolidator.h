@@ -64,7 +64,8 @@ class Consolidator {
   bool Begin() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Moves what may be freed from dead_ to doomed_.
   void TakeDead() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void LetGo();
+  // Moves what a cut held that is gone back to dead_.
+  void LetGo() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void MoveEntry() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Unmark() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Free(std::vector<Slot>* freed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -75,13 +76,12 @@ class Consolidator {
 
   Mutex dead_mutex_;
   std::vector<Dead> dead_ ABSL_GUARDED_BY(dead_mutex_);
-  std::vector<Dead> held_ ABSL_GUARDED_BY(dead_mutex_);  // by cuts, the oldest of which is:
-  uint64_t held_since_ ABSL_GUARDED_BY(dead_mutex_) = kNoCut;
-  std::atomic<uint64_t> held_count_{0};
 
   Mutex mutex_;
   Phase phase_ ABSL_GUARDED_BY(mutex_) = Phase::kIdle;
   std::vector<Slot> doomed_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Dead> held_ ABSL_GUARDED_BY(mutex_);  // by cuts, the oldest of which is:
+  uint64_t held_since_ ABSL_GUARDED_BY(mutex_) = kNoCut;
   uint64_t epoch_ ABSL_GUARDED_BY(mutex_) = 0;      // waited for
   uint64_t next_slot_ ABSL_GUARDED_BY(mutex_) = 0;  // of the sweep
   uint64_t end_slot_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -2,9 +2,18 @@
 
 #include <sys/mman.h>
 
-#include <cstdint>
+#include <algorithm>
+#include <bit>
 
 namespace vectron::index {
+
+uint32_t SlabShift(size_t stride_bytes) {
+  return static_cast<uint32_t>(std::bit_width(std::max<size_t>(kSlabBytes / stride_bytes, 1)) - 1);
+}
+
+uint64_t InWholePages(uint64_t bytes) {
+  return RoundUp(bytes, bytes > kSmallBytesMax ? kHugePageBytes : kPageBytes) + kPageBytes;
+}
 
 Slab::Slab(size_t bytes) : bytes_(RoundUp(bytes, kPageBytes)) {
   const size_t padded = bytes_ + kHugePageBytes;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace vectron::index {
 
@@ -9,8 +10,16 @@ namespace vectron::index {
 inline constexpr size_t kSmallBytesMax = size_t{8} << 20;
 inline constexpr size_t kHugePageBytes = size_t{2} << 20;
 inline constexpr size_t kPageBytes = 4096;
+// About so large are slabs, and there are at most so many of an array.
+inline constexpr size_t kSlabBytes = size_t{16} << 20;
+inline constexpr uint64_t kSlabsMax = uint64_t{1} << 20;
 
 constexpr size_t RoundUp(size_t value, size_t unit) { return (value + unit - 1) / unit * unit; }
+
+// Elements of a slab, as a power of two.
+uint32_t SlabShift(size_t stride_bytes);
+// What an array of `bytes` occupies, with its directory.
+uint64_t InWholePages(uint64_t bytes);
 
 // Anonymous memory of its own, aligned to huge pages. It reads as zeros; pages are given on
 // first touch, so what is not touched costs nothing.

@@ -1,26 +1,19 @@
 #include "index/memory/slab_array.h"
 
 #include <algorithm>
-#include <bit>
 
 #include "common/check.h"
 
 namespace vectron::index {
 namespace {
 
-constexpr size_t kSlabBytes = size_t{16} << 20;
 constexpr uint64_t kElementsMax = uint64_t{1} << 32;
-constexpr uint64_t kSlabsMax = uint64_t{1} << 20;
-
-uint32_t ShiftOf(size_t stride) {
-  return static_cast<uint32_t>(std::bit_width(std::max<size_t>(kSlabBytes / stride, 1)) - 1);
-}
 
 }  // namespace
 
 SlabArray::SlabArray(size_t stride_bytes)
     : stride_(stride_bytes),
-      shift_(ShiftOf(stride_bytes)),
+      shift_(SlabShift(stride_bytes)),
       mask_((uint64_t{1} << shift_) - 1),
       slabs_max_(std::min(kSlabsMax, std::max<uint64_t>(kElementsMax >> shift_, 1))),
       slab_bytes_(RoundUp(stride_bytes << shift_, kPageBytes)),
@@ -56,8 +49,7 @@ bool SlabArray::AddSlab() {
 
 uint64_t SlabArray::memory_bytes() const {
   const uint64_t count = reserved_.load(std::memory_order_relaxed);
-  const uint64_t used = (count >> shift_) * slab_bytes_ + (count & mask_) * stride_;
-  return RoundUp(used, used > kSmallBytesMax ? kHugePageBytes : kPageBytes) + kPageBytes;
+  return InWholePages((count >> shift_) * slab_bytes_ + (count & mask_) * stride_);
 }
 
 }  // namespace vectron::index
